@@ -1,0 +1,25 @@
+/* sink.h - access logs: many whole lines, never waited for.
+ *
+ * Each worker thread fills a buffer for each sink; full ones (64 KB, or 1 s old) go to the one log
+ * thread, which writes them. When it lags by more than a few buffers lines are dropped and counted.
+ * Sinks are shared by name and counted; a file is reopened on SIGUSR1. */
+#ifndef MG_BASE_SINK_H
+#define MG_BASE_SINK_H
+
+#include "base/error.h"
+#include "base/str.h"
+
+struct mg_sink;
+/* where: "stdout", "stderr", "syslog", or an absolute path (created with mode 0640). Any thread. */
+struct mg_sink *mg_sink_ref(struct mg_str where, struct mg_error *err);
+void mg_sink_unref(struct mg_sink *s);
+/* One line without newline. 0, or MG_EBUSY when dropped. Any thread. */
+int mg_sink_line(struct mg_sink *s, struct mg_str line);
+/* Called by every worker about once a second and before it ends: hand over what this thread holds. */
+void mg_sink_flush_thread(void);
+void mg_sink_reopen_all(void);
+/* Wait until the log thread has written what was handed over, and end it. At exit. */
+void mg_sink_shutdown(void);
+uint64_t mg_sink_dropped(void);
+
+#endif

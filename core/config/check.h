@@ -1,0 +1,42 @@
+/* check.h - a tree against a table of fields (plugin.h): every mistake, each with its cure.
+ *
+ * The same tables serve the core's own sections and the plugins'. One pass checks and normalises in place
+ * (defaults filled in, "5s" becomes 5000, "64k" becomes 65536, positional and single forms become the full one); a second fills C
+ * structs from what passed. */
+#ifndef MG_CONFIG_CHECK_H
+#define MG_CONFIG_CHECK_H
+
+#include "base/error.h"
+#include "config/config.h"
+
+struct mg_mistake { struct mg_str file; int line; struct mg_str path, message; };
+
+/* Gathers mistakes. All zero to begin; memory is the arena's. */
+struct mg_check {
+    struct mg_arena *arena;
+    struct mg_mistake *list;
+    size_t n, room;
+    const char *suffix;         /* " (plugin rate-limit)" on every message while set; NULL */
+    struct mg_str folder;       /* for MG_PATH */
+};
+void mg_check_add(struct mg_check *c, const struct mg_value *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* "gateway.lua:41: routes.users.plugins[2].limt: unknown key; did you mean "limit"? (plugin rate-limit)\n", one line each,
+ * ordered by file and line. */
+struct mg_str mg_check_text(struct mg_check *c, struct mg_arena *a);
+
+/* Check `table` against fields; normalises in place. skip_first: positions of the array part that belong to the caller (a chain entry's name). Returns
+ * how many mistakes were added. */
+int mg_fields_check(struct mg_check *c, const struct mg_field *fields, size_t field_bytes, struct mg_value *table, int skip_first);
+/* Fill a struct from a checked table. Arrays and strings go to the arena; templates, regexes and the like are freed
+ * by the arena's defers. 0 or MG_ENOMEM. */
+int mg_fields_fill(const struct mg_field *fields, size_t field_bytes, const struct mg_value *table, void *out, struct mg_arena *a);
+/* Replace every value whose field is secret by "***", in a copy. */
+struct mg_value *mg_fields_mask(const struct mg_field *fields, size_t field_bytes, const struct mg_value *table, struct mg_arena *a);
+/* A Lua-side field table ({ limit = { type = "integer", … } }, a plugin's `fields`) as C fields with offsets assigned; *bytes gets the
+ * struct's size. NULL when a description is wrong (err says which). */
+const struct mg_field *mg_fields_from_value(const struct mg_value *v, struct mg_arena *a, size_t *bytes, struct mg_error *err);
+/* "5s" -> 5000; "64k" -> 65536; false when malformed. */
+bool mg_duration_parse(struct mg_str s, int64_t *ms);
+bool mg_size_parse(struct mg_str s, int64_t *bytes);
+
+#endif

@@ -1,0 +1,168 @@
+/* exchange.h - the data of one request and its response.
+ *
+ * Data only: core/proxy moves it along, core/plugin runs chains over it, core/pdk lets plugins see and change it. All
+ * memory that it needs comes from its arena and goes when it ends. The drawing of its life is in proxy/run.c. */
+#ifndef MG_EXCHANGE_EXCHANGE_H
+#define MG_EXCHANGE_EXCHANGE_H
+
+#include "exchange/worker.h"
+#include "http/leg.h"
+#include "http/uri.h"
+#include "route/router.h"
+#include "upstream/upstream.h"
+
+struct mg_snapshot;     /* proxy/snapshot.h */
+struct mg_route;        /* exchange/route.h */
+struct mg_chain;        /* plugin/chain.h */
+struct mg_consumer;     /* exchange/consumer.h */
+struct mg_credential;
+struct mg_client;       /* proxy/client.h */
+struct mg_fn_frame;
+
+/* One asynchronous operation that a plugin started. */
+struct mg_op {
+    struct mg_list node;            /* in x->ops */
+    struct mg_exchange *x;
+    int id;
+    uint8_t entry;                  /* who gets on_wake */
+    bool has_ended;                 /* its status waits in the queue */
+    int status;
+    void (*cancel)(struct mg_op *op); /* stop what is under way; the op is in the arena */
+    struct mg_timer timer;          /* of a sleep */
+    void *arg;
+};
+
+/* One direction's body as the exchange handles it. `at` walks the chain's body steps. */
+enum mg_gather { MG_GATHER_NO = 0, MG_GATHER_ASKED, MG_GATHER_DONE, MG_GATHER_OVER };
+struct mg_body {
+    uint8_t gather;                 /* enum mg_gather */
+    uint8_t over;                   /* enum mg_over */
+    bool replaced;                  /* mg_body_set: what still arrives is dropped */
+    bool resized;                   /* pieces may change in length */
+    bool got_end;                   /* the sender has finished */
+    bool ended;                     /* all was handed to the other leg */
+    bool waiting;                   /* a body step waits: piece is kept here */
+    bool last;                      /* of the piece in hand */
+    uint8_t gather_entry;           /* steps beyond it have been run over what is gathered */
+    int64_t limit;
+    struct mg_str piece;            /* the piece in hand */
+    struct mg_str whole;            /* gathered, contiguous; heap, freed by a defer of the arena */
+    size_t room;
+    int gather_op;                  /* the op to wake */
+    struct mg_headers *trailers;
+    int64_t seen_bytes;             /* from the sender, against limits.body */
+    uint16_t step;                  /* where the chain is with the piece in hand */
+};
+
+struct mg_ctx_entry { struct mg_str name; struct mg_datum value; };
+
+enum mg_state {
+    MG_ST_HEAD = 0, MG_ST_REWRITE, MG_ST_ROUTE, MG_ST_REQUEST, MG_ST_CONNECT, MG_ST_SEND, MG_ST_RECEIVE, MG_ST_RESPOND, MG_ST_STREAM,
+    MG_ST_LOG, MG_ST_END
+};
+
+struct mg_exchange {
+    struct mg_arena arena;
+    struct mg_worker *worker;
+    uint64_t handle;                /* struct mg_x *: worker, slot, generation */
+    struct mg_exchange *next_spare;
+    struct mg_snapshot *snapshot;   /* pinned */
+    const struct mg_route *route;   /* NULL before routing, and when none fits */
+    const struct mg_chain *chain;   /* the global one before routing, then the route's (which begins with the global) */
+
+    /* the two sides */
+    struct mg_client *client;       /* NULL once it has left */
+    struct mg_leg *down;            /* client leg; NULL once released */
+    struct mg_leg *up;              /* upstream leg; NULL when there is none */
+    struct mg_upconn *upconn;
+    struct mg_upconn_wait wait;
+    const struct mg_upstream_spec *upstream;
+
+    /* the request */
+    struct mg_head *req;            /* method_text, headers… as they will go upstream */
+    struct mg_str target;           /* as received */
+    struct mg_str path, query;      /* normalised; raw */
+    bool has_query;
+    struct mg_str host;             /* lower case, without port */
+    int port;
+    bool is_https;                  /* as the client reached us; trusted proxies count */
+    uint8_t client_addr[16];
+    struct mg_str client_ip, peer_ip; /* text; filled when first asked for (pdk) or for forwarding */
+    struct mg_found found;          /* params */
+
+    /* the response */
+    struct mg_head *res;            /* NULL before there is one */
+    uint8_t source;                 /* enum mg_source */
+    const char *failure;            /* token; NULL: none */
+    struct mg_str answer;           /* body of a recorded answer */
+    struct mg_head *answer_head;    /* recorded by mg_respond; becomes res when the plugin returns MG_RESPOND */
+
+    struct mg_body body[2];         /* by enum mg_side */
+
+    /* the chain */
+    uint8_t state;                  /* enum mg_state */
+    uint8_t phase;                  /* enum mg_phase, while a step runs or waits */
+    uint8_t entry;                  /* of the step that runs or waits */
+    bool in_step;                   /* a plugin's function is on the stack */
+    bool is_waiting;                /* a step returned MG_WAIT */
+    bool in_run;                    /* mg_exchange_run is on the stack */
+    uint16_t step;                  /* next step of the phase */
+    uint64_t seen;                  /* entries whose `when` was asked: bit set */
+    uint64_t skipped;               /* of those, `when` said no */
+    uint64_t began;                 /* entries that saw the request (on_response runs for these) */
+    int last_entry;                 /* entry that answered; -1: none */
+    struct mg_list ops;
+    int ops_next;
+    struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
+    void **locals;                  /* mg_x_local, by entry; NULL before the first */
+    void *script;                   /* the Lua host's part of this exchange */
+    struct mg_timer plugin_timer;   /* plugin wait */
+
+    /* who and what */
+    struct mg_str id;               /* made when first asked for */
+    char id_bytes[33];
+    const struct mg_consumer *consumer;
+    const struct mg_credential *credential;
+    struct mg_ctx_entry *ctx;
+    uint16_t ctx_n, ctx_room;
+
+    /* times (monotonic µs; 0: not yet) and sizes */
+    int64_t started_us, started_wall_us, upstream_us, connected_us, sent_us, first_byte_us, upstream_end_us, ended_us;
+    uint64_t up_bytes_in, up_bytes_out, down_bytes_in, down_bytes_out, body_in, body_out;
+    uint16_t tries;
+    struct mg_str target_text;      /* "10.0.0.1:8080" of the last try */
+
+    struct mg_timer total_timer;    /* whole exchange */
+    struct mg_timer io_timer;       /* the one wait of the state: first byte, idle… */
+    bool client_left, response_started, response_done, request_done, was_retried, logged, close_after, head_held;
+};
+
+/* ---- handles ---- */
+/* Take an exchange from the worker's spares, with a fresh handle and an arena of `budget` bytes. NULL when out of memory. */
+struct mg_exchange *mg_exchange_new(struct mg_worker *w, size_t budget);
+/* The handle dies, the arena's defers run, memory goes back. Ops must have been cancelled. */
+void mg_exchange_free(struct mg_exchange *x);
+/* worker (6 bits), slot (20), generation (26): fits a Lua number. */
+struct mg_exchange *mg_handle_slow(uint64_t handle);
+/* The exchange behind a handle; NULL when it has ended or belongs to another thread. */
+static inline struct mg_exchange *mg_handle(const struct mg_x *h)
+{
+    struct mg_worker *w = mg_this_worker;
+    uint64_t v = (uint64_t)(uintptr_t)h;
+
+    if (w && w->running && w->running->handle == v)
+        return w->running;
+    return mg_handle_slow(v);
+}
+static inline struct mg_x *mg_handle_of(const struct mg_exchange *x) { return (struct mg_x *)(uintptr_t)x->handle; }
+
+/* ---- operations ---- */
+/* A new op for the entry that runs now; NULL over budget. */
+struct mg_op *mg_op_start(struct mg_exchange *x, void (*cancel)(struct mg_op *));
+/* It has ended: queued, and on_wake is called in this turn or the next, never inside this call. Worker thread. */
+void mg_op_end(struct mg_op *op, int status);
+void mg_op_cancel_all(struct mg_exchange *x);
+/* Set by core/proxy: run the exchanges that have ended ops. Called when the queue is not empty, from the loop's turn. */
+extern void (*mg_exchange_woken)(struct mg_exchange *x);
+
+#endif

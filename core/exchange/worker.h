@@ -1,0 +1,58 @@
+/* worker.h - what one worker thread owns.
+ *
+ * Everything here is touched by its thread alone, but for the few fields marked atomic. The control
+ * thread has one too, without listeners. */
+#ifndef MG_EXCHANGE_WORKER_H
+#define MG_EXCHANGE_WORKER_H
+
+#include <stdatomic.h>
+#include "net/loop.h"
+
+struct mg_exchange;
+struct mg_snapshot;
+struct mg_upstreams_local;
+
+enum { MG_WORKERS_MAX = 64, MG_EXCHANGES_MAX = 1 << 20 };
+
+struct mg_slot { struct mg_exchange *x; uint32_t generation; }; /* x NULL: free; then generation links nothing, it counts uses */
+
+struct mg_worker {
+    struct mg_loop loop;
+    int index;                       /* 0…; the control thread has the last */
+    struct mg_snapshot *snapshot;    /* in force here; swapped between turns */
+    struct mg_upstreams_local *upstreams;
+
+    struct mg_slot *slots;           /* exchange handles (exchange/handle.h) */
+    uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */
+    uint32_t *free_next;
+    struct mg_exchange *spare_x;     /* spare exchange structs */
+
+    /* Messages from other threads. */
+    uv_async_t wake;
+    uv_mutex_t inbox_lock;
+    struct mg_list inbox;            /* of struct mg_message */
+
+    /* Connections and the drain. */
+    struct mg_list clients;          /* of struct mg_client (core/proxy) */
+    size_t clients_n;
+    bool is_draining;
+
+    /* Which plugin runs now: for the crash report, mg_log's scope, calls without an exchange. */
+    struct mg_exchange *running;
+
+    /* Counted for /status and metrics; written by this thread alone. */
+    _Atomic uint64_t requests, connections, connections_open, exchanges_open;
+    _Atomic uint64_t turns;          /* heartbeats */
+    _Atomic uint64_t pins[4];        /* exchanges that hold each live snapshot, by its slot (server/reload) */
+};
+
+/* The worker of this thread; NULL on threads that are none (builder, pool). */
+extern _Thread_local struct mg_worker *mg_this_worker;
+
+/* Run fn(worker, arg) on that worker's thread in its next turn. Any thread. 0 or UV_ENOMEM. */
+int mg_worker_post(struct mg_worker *w, void (*fn)(struct mg_worker *, void *), void *arg);
+
+int mg_worker_init(struct mg_worker *w, int index);
+void mg_worker_deinit(struct mg_worker *w);
+
+#endif

@@ -1,0 +1,53 @@
+/* loop.h - what every thread that does I/O has: a libuv loop, a timer wheel, buffers to share.
+ *
+ * One uv_timer_t drives the wheel for all timeouts of the thread. One read buffer serves all
+ * connections, since what was read is consumed before the read callback returns. Streams with
+ * output that waits for the end of the turn stand in `dirty` and are written by mg_loop_flush: after each
+ * read callback, and before the loop sleeps. */
+#ifndef MG_NET_LOOP_H
+#define MG_NET_LOOP_H
+
+#include <uv.h>
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/wheel.h"
+
+enum { MG_READ_BYTES = 65536, MG_BLOCK_BYTES = 16384 };
+
+struct mg_block { struct mg_block *next; uint32_t from, to; char bytes[]; }; /* MG_BLOCK_BYTES in all */
+
+struct mg_loop {
+    uv_loop_t uv;
+    uv_timer_t tick;
+    uv_prepare_t before_sleep;
+    struct mg_wheel wheel;
+    struct mg_list dirty;          /* of struct mg_stream */
+    struct mg_block *blocks;       /* spare output blocks */
+    size_t blocks_n;
+    struct mg_chunk_pool chunks;   /* spare arena chunks */
+    char *read_buffer;             /* MG_READ_BYTES */
+    void *owner;                   /* the worker */
+};
+
+int mg_loop_init(struct mg_loop *loop);
+/* All handles of the owner must be closed. Closes ours, runs the loop until they are gone, frees. */
+void mg_loop_deinit(struct mg_loop *loop);
+static inline int64_t mg_loop_now_ms(struct mg_loop *loop) { return (int64_t)uv_now(&loop->uv); }
+static inline void mg_loop_arm(struct mg_loop *loop, struct mg_timer *t, int64_t after_ms);
+void mg_loop_wake_at(struct mg_loop *loop); /* see to it that the tick timer is on; called by mg_loop_arm */
+static inline void mg_loop_arm(struct mg_loop *loop, struct mg_timer *t, int64_t after_ms)
+{
+    bool first = loop->wheel.armed == 0;
+
+    if (first)
+        mg_wheel_advance(&loop->wheel, mg_loop_now_ms(loop));
+    mg_timer_arm(&loop->wheel, t, after_ms);
+    if (first)
+        mg_loop_wake_at(loop);
+}
+static inline void mg_loop_disarm(struct mg_loop *loop, struct mg_timer *t) { mg_timer_disarm(&loop->wheel, t); }
+void mg_loop_flush(struct mg_loop *loop);
+struct mg_block *mg_block_take(struct mg_loop *loop); /* NULL when out of memory */
+void mg_block_give(struct mg_loop *loop, struct mg_block *b);
+
+#endif

@@ -1,0 +1,61 @@
+/* chain.h - the ordered policies of a route, and how they run.
+ *
+ * A chain is compiled when the snapshot is built: for each phase an array of steps {function, entry}, so a phase that
+ * a plugin does not implement costs nothing. Request phases go up the entries, response phases come
+ * back down. A route's chain begins with the global entries, so an exchange may change from the global
+ * chain to the route's in between: the numbers of the entries stay.
+ *
+ * `mg_chain_run` goes on from x->step and returns
+ *   MG_CONTINUE  the phase is over
+ *   MG_RESPOND   entry x->last_entry recorded an answer
+ *   MG_WAIT      an operation is under way; the proxy is called (mg_exchange_woken) when one has ended, then calls mg_chain_wake
+ *   MG_ERROR     an entry failed and its on_error is "fail" (already logged) */
+#ifndef MG_PLUGIN_CHAIN_H
+#define MG_PLUGIN_CHAIN_H
+
+#include "exchange/exchange.h"
+#include "base/log.h"
+
+enum { MG_ENTRIES_MAX = 64 };
+
+/* One chain entry: a plugin with its validated config. Owned by the snapshot. */
+struct mg_chain_entry {
+    const struct mg_plugin *plugin;
+    struct mg_entry info;           /* conf, id, route, folder: what create got */
+    void *self;
+    void *locals[MG_WORKERS_MAX];   /* of worker_create */
+    int32_t when;                   /* function number; -1: always */
+    bool continue_on_error;
+    bool observe;                   /* mode = "observe" (later) */
+    int index;                      /* in the chain */
+    struct mg_log_scope scope;      /* plugin and route for the log */
+    struct mg_str file; int line;   /* where the config has it */
+};
+struct mg_step { mg_phase_fn *fn; struct mg_chain_entry *entry; };
+struct mg_chain {
+    struct mg_chain_entry **entries;
+    int entries_n;
+    const struct mg_step *steps[MG_PHASES];
+    int steps_n[MG_PHASES];
+    uint64_t has_phase[MG_PHASES];  /* bit of each entry with that phase */
+};
+
+/* Compile entries (borrowed; in order) into steps. NULL when out of memory. */
+struct mg_chain *mg_chain_new(struct mg_chain_entry **entries, int n, struct mg_arena *a);
+
+/* Start a phase: x->phase, x->step. Response phases start at the highest entry that saw the request. */
+void mg_chain_begin(struct mg_exchange *x, int phase);
+enum mg_verdict mg_chain_run(struct mg_exchange *x);
+/* Deliver ended operations to the entry that waits. Verdicts as above; MG_WAIT while it still waits. */
+enum mg_verdict mg_chain_wake(struct mg_exchange *x);
+/* The piece x->body[side].piece through the body steps, from x->body[side].step on, restricted to entries for which the gathering allows it. */
+enum mg_verdict mg_chain_run_body(struct mg_exchange *x, int side);
+static inline bool mg_chain_has(const struct mg_exchange *x, int phase) { return x->chain->steps_n[phase] != 0; }
+
+/* Call `when` (set by core/script): 1 run, 0 skip, < 0 it raised. */
+extern int (*mg_chain_when)(struct mg_exchange *x, int32_t function);
+/* Facts: does the chain make sense? Each entry's needs must be provided by an earlier entry without `when`, observe
+ * or on_error = "continue". Calls mistake for each that is not. */
+void mg_chain_check_facts(struct mg_chain_entry **entries, int n, void (*mistake)(void *arg, int entry, const char *message), void *arg);
+
+#endif

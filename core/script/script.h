@@ -1,0 +1,40 @@
+/* script.h - the Lua host: VMs, coroutines, and the plugin contract implemented for Lua.
+ *
+ * To the chain a Lua plugin is a plugin like any other: its mg_plugin is made here, with phase functions that
+ * run the script's handler in a coroutine of this worker's VM. Each worker has a VM for each live snapshot that has Lua in it;
+ * VMs are built on the builder thread from the captured sources. */
+#ifndef MG_SCRIPT_SCRIPT_H
+#define MG_SCRIPT_SCRIPT_H
+
+#include "config/check.h"
+#include "plugin/chain.h"
+
+struct mg_script;      /* one snapshot's Lua: scripts, functions, a VM for each worker */
+
+/* Begin: the config's sources and tree (for functions in it). Borrowed until mg_script_free. */
+struct mg_script *mg_script_new(struct mg_config *config, size_t memory_max);
+void mg_script_free(struct mg_script *s); /* VMs are closed */
+/* A plugin written in Lua: reads and runs `path` (its source is captured), checks what it returns, makes the descriptor (fields by
+ * mg_fields_from_value; needs, provides; the phases it has). It lives as long as s. Builder thread. */
+int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, const struct mg_plugin **out, struct mg_error *err);
+/* A table of phase functions written in the config: `v` is that table. */
+int mg_script_inline(struct mg_script *s, const struct mg_value *v, const struct mg_plugin **out, struct mg_error *err);
+/* The instance of a chain entry: conf is the checked, normalised table (NULL for inline ones). Its `self` for the phase functions. */
+int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, const struct mg_value *conf, const struct mg_entry *info,
+                       void **self, struct mg_error *err);
+bool mg_script_is_lua(const struct mg_plugin *plugin);
+/* After all instances are there: build the VM of worker i (any thread; MG_ECONF when its functions differ from the builder's). Does nothing when no Lua is used. */
+int mg_script_open(struct mg_script *s, int worker, struct mg_error *err);
+/* On the worker itself, before the snapshot comes into force there: on_worker handlers. */
+int mg_script_enter(struct mg_script *s, int worker);
+/* On the worker: collect some garbage in an idle moment. */
+void mg_script_idle(struct mg_script *s, int worker);
+/* Bytes in use by that VM; 0 when there is none. */
+size_t mg_script_memory(const struct mg_script *s, int worker);
+/* The exchange ends: give up its coroutines. Called by the proxy when x->script is set. */
+void mg_script_exchange_end(struct mg_exchange *x);
+
+/* `moongate test`: run spec files against the PDK with simulated exchanges. Returns failures, < 0 when nothing could run. */
+int mg_script_test(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n);
+
+#endif

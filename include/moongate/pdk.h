@@ -1,0 +1,455 @@
+/* pdk.h - everything that a Moongate plugin may call, in C and in Lua.
+ *
+ * C plugins include this file and call the functions directly: the gateway's executable exports
+ * them. The Lua runtime reads the very same declarations through LuaJIT's FFI (the build embeds
+ * this file, preprocessed with MG_CDEF defined), so there is no second binding to keep in step.
+ * That is why it keeps to what LuaJIT's parser reads and its compiler compiles: enums for
+ * constants, opaque structs, scalars and pointers as arguments, results through `out`, nothing
+ * variadic, no structs by value, no callbacks.
+ *
+ * What holds for every call:
+ *  - `x` is a handle, not a pointer. It stays safe to pass after its exchange has ended: the call
+ *    then does nothing and returns MG_EENDED.
+ *  - Pointer arguments are read during the call only; what must be kept is copied.
+ *  - A `struct mg_str *out` is set to bytes that live until the exchange ends, unless the comment
+ *    says otherwise; they may lie beside other data and are not NUL-terminated. When a call fails, `out` is empty.
+ *  - Functions return 0 (or a count, or a positive id) on success and a negative MG_E* code on
+ *    failure. MG_EPHASE: not in this phase. MG_ENOMEM: the exchange is over its memory budget.
+ *  - They run on the exchange's worker thread, inside a phase function, unless the comment says
+ *    otherwise. They never block, never run another plugin, and never enter Lua.
+ *  - Calls record intent. The chain acts on it once the plugin has returned its verdict.
+ */
+#ifndef MOONGATE_PDK_H
+#define MOONGATE_PDK_H
+
+#ifndef MG_CDEF /* LuaJIT knows these types, and has no use for the rest */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+#endif
+
+struct mg_x; /* one exchange: a request and its response */
+
+/* A run of bytes. Not NUL-terminated. `p` may be NULL when `n` is 0. */
+struct mg_str {
+    const char *p;
+    size_t n;
+};
+
+/* What a phase function answers; the same meaning in every phase and in both languages. */
+enum mg_verdict {
+    MG_CONTINUE = 0, /* go on with the next entry of the chain */
+    MG_RESPOND = 1,  /* an answer was recorded with mg_respond() or mg_respond_error(): send it */
+    MG_WAIT = 2,     /* an operation is under way: on_wake is called when it ends */
+    MG_ERROR = 3     /* logged; answered 500, or skipped where the entry says on_error = "continue" */
+};
+
+enum mg_error_code {
+    MG_OK = 0,
+    MG_ECONF = -5001,    /* a configuration that does not hold */
+    MG_EENDED = -5002,   /* this exchange has ended */
+    MG_EPHASE = -5003,   /* not allowed in this phase */
+    MG_ENOENT = -5004,   /* no such thing */
+    MG_ENOMEM = -5005,   /* over the memory budget */
+    MG_EINVAL = -5006,   /* an argument that makes no sense, or bytes that HTTP forbids there */
+    MG_ETOOBIG = -5007,  /* beyond a limit */
+    MG_EBUSY = -5008,    /* too many of these at once */
+    MG_ETIMEOUT = -5009, /* not in time */
+    MG_ESYNTAX = -5010,  /* malformed input */
+    MG_EPROTO = -5011,   /* the peer broke the protocol */
+    MG_ECLOSED = -5012,  /* the peer went away */
+    MG_ETLS = -5013,     /* TLS setup or handshake failed */
+    MG_ECANCELED = -5014 /* given up, as the exchange ended */
+};
+
+enum mg_phase {
+    MG_ON_REWRITE = 0,
+    MG_ON_REQUEST = 1,
+    MG_ON_REQUEST_BODY = 2,
+    MG_ON_RESPONSE = 3,
+    MG_ON_RESPONSE_BODY = 4,
+    MG_ON_LOG = 5,
+    MG_PHASES = 6
+};
+
+/* The blocks of fields and the bodies of an exchange. */
+enum mg_side {
+    MG_REQUEST = 0,
+    MG_RESPONSE = 1,
+    MG_REQUEST_TRAILERS = 2, /* header calls only; present once the body has ended */
+    MG_RESPONSE_TRAILERS = 3
+};
+
+/* ---- the exchange ------------------------------------------------------------------------ */
+
+/* The id that the core gives every exchange: 32 lower-case hex digits, or what the request-id
+ * plugin took over from the client with mg_x_set_id (1 to 128 visible ASCII characters, else
+ * MG_EINVAL). It appears in problem answers and in logs. */
+int mg_x_id(struct mg_x *x, struct mg_str *out);
+int mg_x_set_id(struct mg_x *x, const char *id, size_t id_n);
+
+/* enum mg_phase of the call in progress. */
+int mg_x_phase(struct mg_x *x);
+
+/* Memory that lives until the exchange ends, aligned for any type, not cleared.
+ * NULL when the exchange is over its budget. */
+void *mg_x_alloc(struct mg_x *x, size_t bytes);
+
+/* This chain entry's own memory in this exchange: cleared at the first call, the same block in
+ * every later phase (on_log included). `bytes` must be the same each time. NULL: over budget. */
+void *mg_x_local(struct mg_x *x, size_t bytes);
+
+enum mg_span {
+    MG_SPAN_TOTAL = 0,      /* first byte of the request until now, or until the last byte sent */
+    MG_SPAN_UPSTREAM = 1,   /* from choosing a target until the response ended (or until now) */
+    MG_SPAN_CONNECT = 2,    /* until a connection was there; 0 when one was reused */
+    MG_SPAN_FIRST_BYTE = 3, /* from the request sent until the response head */
+    MG_SPAN_GATEWAY = 4     /* total less upstream: what the gateway and its plugins took */
+};
+/* Microseconds; -1 when that has not begun. */
+int64_t mg_x_span_us(struct mg_x *x, int span);
+
+enum mg_count {
+    MG_BYTES_IN = 0,          /* from the client: head and body */
+    MG_BYTES_OUT = 1,         /* to the client: head and body */
+    MG_BYTES_BODY_IN = 2,
+    MG_BYTES_BODY_OUT = 3,
+    MG_UPSTREAM_BYTES_IN = 4, /* from the upstream */
+    MG_UPSTREAM_BYTES_OUT = 5,
+    MG_UPSTREAM_TRIES = 6
+};
+int64_t mg_x_count(struct mg_x *x, int count);
+
+/* Wall-clock time at which the request's first byte came: microseconds since 1970. */
+int64_t mg_x_start_us(struct mg_x *x);
+
+/* ---- the request ------------------------------------------------------------------------- */
+/* Setters: on_rewrite and on_request. A change is what the upstream gets; in on_rewrite it is also
+ * what the router matches. */
+
+int mg_request_method(struct mg_x *x, struct mg_str *out);
+int mg_request_set_method(struct mg_x *x, const char *p, size_t n);
+/* "http" or "https", as the client reached us (a trusted proxy's word counts). */
+int mg_request_scheme(struct mg_x *x, struct mg_str *out);
+/* Host in lower case without port; port as the client named it or the scheme's own. */
+int mg_request_host(struct mg_x *x, struct mg_str *out);
+int mg_request_port(struct mg_x *x);
+/* The normalised path, percent-encoded where it must be; begins with '/'. Setting normalises. */
+int mg_request_path(struct mg_x *x, struct mg_str *out);
+int mg_request_set_path(struct mg_x *x, const char *p, size_t n);
+/* The raw query, without '?'. */
+int mg_request_query(struct mg_x *x, struct mg_str *out);
+int mg_request_set_query(struct mg_x *x, const char *p, size_t n);
+/* The request target as it was received. */
+int mg_request_target(struct mg_x *x, struct mg_str *out);
+/* 10, 11, 20. */
+int mg_request_version(struct mg_x *x);
+
+/* One query argument, decoded. get: the first of that name, MG_ENOENT when absent. at: the i-th of
+ * all, MG_ENOENT past the end. set: replaces the first and removes others. add: appends. remove:
+ * returns how many went. */
+int mg_query_get(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+int mg_query_at(struct mg_x *x, int i, struct mg_str *name, struct mg_str *value);
+int mg_query_set(struct mg_x *x, const char *name, size_t name_n, const char *p, size_t n);
+int mg_query_add(struct mg_x *x, const char *name, size_t name_n, const char *p, size_t n);
+int mg_query_remove(struct mg_x *x, const char *name, size_t name_n);
+
+/* A {param} of the matched path, decoded. "*" names what the wildcard took (not decoded). */
+int mg_request_param(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+/* A cookie's value, as sent. */
+int mg_request_cookie(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+
+/* ---- header fields ------------------------------------------------------------------------ */
+/* Names match whatever their case. Request fields may change in on_rewrite and on_request, response
+ * fields after mg_respond() and in on_response. Fields that frame or belong to one connection
+ * (connection, content-length, transfer-encoding, te, trailer, upgrade, keep-alive…) are the
+ * core's: setting one is MG_EINVAL, as are bytes that a field cannot hold. */
+
+/* The first value; MG_ENOENT when absent. */
+int mg_header_get(struct mg_x *x, int side, const char *name, size_t name_n, struct mg_str *out);
+/* All values joined by ", " (RFC 9110, 5.3). */
+int mg_header_join(struct mg_x *x, int side, const char *name, size_t name_n, struct mg_str *out);
+/* The i-th field of the block (0 is the first); MG_ENOENT past the end. */
+int mg_header_at(struct mg_x *x, int side, int i, struct mg_str *name, struct mg_str *value);
+/* Replaces all fields of that name by one. */
+int mg_header_set(struct mg_x *x, int side, const char *name, size_t name_n, const char *p, size_t n);
+int mg_header_add(struct mg_x *x, int side, const char *name, size_t name_n, const char *p, size_t n);
+/* Returns how many fields went. */
+int mg_header_remove(struct mg_x *x, int side, const char *name, size_t name_n);
+
+/* ---- the response ------------------------------------------------------------------------- */
+
+/* 0 before there is one. */
+int mg_response_status(struct mg_x *x);
+/* on_response: 200 to 599. A status that has no body (204, 304) drops the body. */
+int mg_response_set_status(struct mg_x *x, int status);
+
+enum mg_source { MG_SOURCE_NONE = 0, MG_SOURCE_UPSTREAM = 1, MG_SOURCE_PLUGIN = 2, MG_SOURCE_GATEWAY = 3 };
+/* Who made the response. */
+int mg_response_source(struct mg_x *x);
+/* The token of a gateway-made failure ("connect_refused", "timeout", …; docs/operating.md lists
+ * them), empty when nothing failed. */
+int mg_x_failure(struct mg_x *x, struct mg_str *out);
+
+/* Record an answer: status and body; it replaces one recorded before. Fields are then set with
+ * mg_header_set(x, MG_RESPONSE, …). Return MG_RESPOND for it to be sent.
+ * on_rewrite, on_request, on_request_body (until the head has gone upstream), and on_response, where it replaces the response. */
+int mg_respond(struct mg_x *x, int status, const char *body, size_t body_n);
+/* The same with the gateway's error body: RFC 9457 problem details, or the shape the config sets.
+ * detail may be empty. */
+int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t detail_n);
+
+/* ---- bodies -------------------------------------------------------------------------------- */
+/* A plugin that implements on_request_body or on_response_body sees each piece as it passes. One
+ * that needs a body whole asks for it in on_request or on_response with mg_body_read, returns
+ * MG_WAIT and is woken when it is there. */
+
+enum mg_over {
+    MG_OVER_REFUSE = 0, /* request: answer 413; response: answer 502 */
+    MG_OVER_SKIP = 1    /* wake with MG_ETOOBIG; the body passes by untouched */
+};
+/* Gather the body, at most `limit` bytes (0: the route's limits.buffered_body), at most once in
+ * an entry. Returns 0: under way, on_wake gets status 0 or MG_ETOOBIG, MG_ECLOSED; 1: it is there
+ * already. */
+int mg_body_read(struct mg_x *x, int side, int64_t limit, int over);
+/* The gathered body; MG_ENOENT before mg_body_read has ended. */
+int mg_body_get(struct mg_x *x, int side, struct mg_str *out);
+/* Replace the whole body. on_request, on_response; the length is set by the core. What has not
+ * arrived of the old one is read and dropped. Copied. */
+int mg_body_set(struct mg_x *x, int side, const char *p, size_t n);
+/* Bytes announced by the sender, -1 when not known, 0 when there is no body. */
+int64_t mg_body_length(struct mg_x *x, int side);
+
+/* The piece in hand, in on_request_body and on_response_body. Its bytes live until the function
+ * returns MG_CONTINUE. last: 1 when nothing follows (the piece may be empty then). set: replace it
+ * (empty drops it). Changing the length makes the body chunked; a plugin that will do so calls mg_body_resize in the head's phase. */
+int mg_piece_get(struct mg_x *x, struct mg_str *out);
+int mg_piece_last(struct mg_x *x);
+int mg_piece_set(struct mg_x *x, const char *p, size_t n);
+/* Say, in on_request or on_response, that pieces may change in length: content-length is not kept. */
+int mg_body_resize(struct mg_x *x, int side);
+
+/* ---- the client ---------------------------------------------------------------------------- */
+
+/* The client's address as text: the peer's, or what trusted proxies say (docs/configuration.md). */
+int mg_client_ip(struct mg_x *x, struct mg_str *out);
+/* The same as 16 bytes, IPv4 mapped into ::ffff:0:0/96. */
+int mg_client_addr(struct mg_x *x, uint8_t *out16);
+/* The address of the connection's other end, whatever it says. */
+int mg_client_peer_ip(struct mg_x *x, struct mg_str *out);
+int mg_client_port(struct mg_x *x);
+/* "TLSv1.3"; empty on a plain connection. */
+int mg_client_tls_version(struct mg_x *x, struct mg_str *out);
+int mg_client_tls_cipher(struct mg_x *x, struct mg_str *out);
+int mg_client_sni(struct mg_x *x, struct mg_str *out);
+
+/* ---- route, upstream ------------------------------------------------------------------------ */
+
+/* The matched route's id; MG_ENOENT before routing or when none fits. */
+int mg_route_id(struct mg_x *x, struct mg_str *out);
+/* The path pattern as written ("/users/{id}"). */
+int mg_route_path(struct mg_x *x, struct mg_str *out);
+
+/* The upstream's name (for an inline URL, the URL's scheme, host and port). */
+int mg_upstream_name(struct mg_x *x, struct mg_str *out);
+/* on_request: send this exchange to another named upstream. MG_ENOENT: no such one. */
+int mg_upstream_set(struct mg_x *x, const char *name, size_t name_n);
+/* "10.0.0.1:8080" of the last try; empty before. For logs: never show it to clients. */
+int mg_upstream_target(struct mg_x *x, struct mg_str *out);
+
+/* ---- consumers and credentials -------------------------------------------------------------- */
+
+/* Find a credential of a kind (a plugin's `credentials`; "keys", "basic", "jwt"…) by its unique
+ * key. Returns its number, >= 0, good for this exchange; MG_ENOENT. Constant time in the key's bytes. */
+int mg_credential_find(struct mg_x *x, const char *kind, size_t kind_n, const char *key, size_t key_n);
+/* A field of a credential, as text. */
+int mg_credential_get(struct mg_x *x, int credential, const char *field, size_t field_n, struct mg_str *out);
+/* The credential as its plugin's struct (C); NULL when there is none. Lives as long as the exchange. */
+const void *mg_credential_conf(struct mg_x *x, int credential);
+/* This exchange belongs to that credential's consumer from now on. on_rewrite, on_request. */
+int mg_consumer_set_credential(struct mg_x *x, int credential);
+/* The same by name, without credential (anonymous consumers). MG_ENOENT: no such consumer. */
+int mg_consumer_set(struct mg_x *x, const char *name, size_t name_n);
+/* MG_ENOENT when nobody was recognised. */
+int mg_consumer_name(struct mg_x *x, struct mg_str *out);
+int mg_consumer_credential_id(struct mg_x *x, struct mg_str *out);
+int mg_consumer_group_at(struct mg_x *x, int i, struct mg_str *out);
+/* 1: in that group, 0: not, or nobody. */
+int mg_consumer_in_group(struct mg_x *x, const char *group, size_t group_n);
+int mg_consumer_meta(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+
+/* ---- ctx: named values of one exchange, shared by all plugins ------------------------------- */
+
+enum mg_kind { MG_NIL = 0, MG_BOOLEAN = 1, MG_DOUBLE = 2, MG_TEXT = 3 };
+struct mg_datum {
+    int kind; /* enum mg_kind */
+    double number; /* of MG_DOUBLE; 0 or 1 of MG_BOOLEAN */
+    struct mg_str text;
+};
+/* An absent name is MG_NIL, and 0 is returned. */
+int mg_ctx_get(struct mg_x *x, const char *name, size_t name_n, struct mg_datum *out);
+int mg_ctx_set_nil(struct mg_x *x, const char *name, size_t name_n);
+int mg_ctx_set_boolean(struct mg_x *x, const char *name, size_t name_n, int value);
+int mg_ctx_set_number(struct mg_x *x, const char *name, size_t name_n, double value);
+int mg_ctx_set_text(struct mg_x *x, const char *name, size_t name_n, const char *p, size_t n);
+/* The i-th name that is set; MG_ENOENT past the end. */
+int mg_ctx_at(struct mg_x *x, int i, struct mg_str *name);
+
+/* ---- variables and templates ---------------------------------------------------------------- */
+/* A variable is a dotted name: request.method, request.headers.NAME, consumer.name… (docs/templates.md).
+ * A template is text with ${variable} or ${variable|default} in it; $$ stands for $. */
+
+/* The value as text; MG_ENOENT when it has none now, MG_EINVAL when there is no such variable. */
+int mg_var(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+
+struct mg_template;
+/* Compile. NULL with a message in `error` (of `error_n` bytes) when malformed. Any thread.
+ * Free with mg_template_free. */
+struct mg_template *mg_template_new(const char *text, size_t text_n, char *error, size_t error_n);
+void mg_template_free(struct mg_template *t);
+/* Text with its variables filled in (an absent one is empty). Returns how many were absent. */
+int mg_template_render(struct mg_x *x, const struct mg_template *t, struct mg_str *out);
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+/* Each call starts an operation and returns its number (> 0), or a negative code. Return MG_WAIT;
+ * when it ends, on_wake gets that number and a status. Several may run at once. All are cancelled
+ * with the exchange; nothing is called after that. */
+
+/* Sleep; status 0. Coarse: within about 10 ms, never early. 0 ms: the next turn of the loop. */
+int mg_sleep(struct mg_x *x, int64_t ms);
+/* Does `password` match the encoded hash (argon2 "$argon2id$…", bcrypt "$2b$…", SHA-crypt
+ * "$5$…"/"$6$…")? Runs on the thread pool, a few at a time. Status: 1 yes, 0 no,
+ * MG_EINVAL unknown form, MG_EBUSY too many waiting. */
+int mg_password_verify(struct mg_x *x, const char *encoded, size_t encoded_n, const char *password, size_t password_n);
+/* End the operation `op`, numbered by mg_op_new, with `status`: on_wake is called on the
+ * exchange's worker. From any thread; harmless when late. */
+int mg_op_new(struct mg_x *x);
+int mg_resume(struct mg_x *x, int op, int status);
+/* Give an operation up: its on_wake will not come. */
+int mg_op_cancel(struct mg_x *x, int op);
+
+/* ---- counters shared by all workers; they survive a reload ----------------------------------- */
+/* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency. */
+
+struct mg_quota {
+    int64_t allowed;      /* 1: taken, 0: refused (nothing taken) */
+    int64_t limit;        /* as given */
+    int64_t remaining;    /* what may be taken right now */
+    int64_t reset_ms;     /* until the quota is whole again */
+    int64_t retry_ms;     /* refused: until this cost could be taken; else 0 */
+};
+/* Token bucket: `limit` tokens at most, refilled evenly over `window_ms`. */
+int mg_bucket_take(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
+                   int64_t cost, struct mg_quota *out);
+/* Sliding window: the count of this window plus the weighted rest of the last one. */
+int mg_window_take(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
+                   int64_t cost, struct mg_quota *out);
+/* A plain counter that is forgotten `ttl_ms` after it was made. `value` may be NULL. */
+int mg_counter_add(const char *space, size_t space_n, const char *key, size_t key_n, int64_t by, int64_t ttl_ms,
+                   int64_t *value);
+
+/* ---- logging and metrics ---------------------------------------------------------------------- */
+
+enum mg_log_level { MG_LOG_DEBUG = 0, MG_LOG_INFO = 1, MG_LOG_WARN = 2, MG_LOG_ERROR = 3 };
+/* Would a line of that level be written? 1 or 0. Any thread. */
+int mg_log_enabled(int level);
+/* Fields for this thread's next line, then the line itself; plugin, route and exchange id are added
+ * while one runs. Any thread. */
+void mg_log_text(const char *name, size_t name_n, const char *p, size_t n);
+void mg_log_number(const char *name, size_t name_n, double value);
+void mg_log_boolean(const char *name, size_t name_n, int value);
+void mg_log(int level, const char *message, size_t message_n);
+
+struct mg_sink;
+/* A place for whole lines: "stdout", "stderr", "syslog" or a file path (relative to the config).
+ * Shared by all who name it, reopened on SIGUSR1. At `create` time. NULL with a message in `error`. */
+struct mg_sink *mg_sink_open(const char *where, size_t where_n, char *error, size_t error_n);
+void mg_sink_close(struct mg_sink *sink);
+/* Hand over one line (a newline is added). Copied into this worker's buffer, written by the log
+ * thread; never blocks. MG_EBUSY: dropped and counted, as the disk lags. Any thread. */
+int mg_sink_write(struct mg_sink *sink, const char *line, size_t line_n);
+
+enum mg_metric_kind { MG_METRIC_COUNTER = 0, MG_METRIC_GAUGE = 1, MG_METRIC_HISTOGRAM = 2 };
+/* Declare a metric, at `create` time; the same declaration again gives the same number. `labels`:
+ * names with commas between. `buckets`: upper bounds with commas between, for histograms, or empty
+ * for the usual ones (seconds). Returns a number > 0; MG_EINVAL: declared otherwise before. */
+int mg_metric(int kind, const char *name, size_t name_n, const char *help, size_t help_n, const char *labels,
+              size_t labels_n, const char *buckets, size_t buckets_n);
+/* Count, observe or (gauge) add. `values`: the labels' values, one mg_str for each, in order. Past
+ * the metric's limit of label sets they are counted as "other". */
+int mg_metric_add(int metric, const struct mg_str *values, size_t values_n, double by);
+
+/* ---- services without an exchange --------------------------------------------------------------- */
+/* `out` of these is valid until the thread's next call of the same function. Any thread. */
+
+/* Wall clock: milliseconds, microseconds since 1970. Monotonic: microseconds. */
+int64_t mg_now_ms(void);
+int64_t mg_now_us(void);
+int64_t mg_monotonic_us(void);
+/* Uniform in [0, 1). Cryptographic bytes. A random UUID (version 4; 36 characters). */
+double mg_random(void);
+int mg_random_bytes(void *out, size_t n);
+int mg_uuid(struct mg_str *out);
+
+struct mg_re;
+enum mg_re_flags { MG_RE_CASELESS = 1, MG_RE_ANCHORED = 2, MG_RE_DOTALL = 4, MG_RE_MULTILINE = 8, MG_RE_EXTENDED = 16 };
+/* Compile a PCRE2 pattern (UTF-8 is not assumed); JIT where there is one. NULL with a message. */
+struct mg_re *mg_re_new(const char *pattern, size_t pattern_n, int flags, char *error, size_t error_n);
+void mg_re_free(struct mg_re *re);
+/* Match from byte `start`. spans: pairs of byte offsets [from, to) of the whole match and of each
+ * group, -1 where a group took no part; room for `spans_n` pairs. Returns the number of pairs
+ * filled, 0 when it does not match, MG_ETOOBIG when the match limit ran out. */
+int mg_re_match(const struct mg_re *re, const char *subject, size_t subject_n, size_t start, int32_t *spans, int spans_n);
+
+/* Digest by OpenSSL's name ("sha256", "sha1", "md5", …); raw bytes. MG_ENOENT: unknown. */
+int mg_digest(const char *name, const char *p, size_t n, struct mg_str *out);
+int mg_hmac(const char *name, const char *key, size_t key_n, const char *p, size_t n, struct mg_str *out);
+int mg_hex_encode(const char *p, size_t n, struct mg_str *out);
+int mg_hex_decode(const char *p, size_t n, struct mg_str *out);
+/* Padded standard alphabet, or unpadded URL alphabet (RFC 4648, 4 and 5). Decoding is strict. */
+int mg_base64_encode(const char *p, size_t n, int url, struct mg_str *out);
+int mg_base64_decode(const char *p, size_t n, int url, struct mg_str *out);
+/* Are they equal, in time that depends on the lengths alone? 1 or 0. */
+int mg_equal(const char *a, size_t a_n, const char *b, size_t b_n);
+/* Percent-encode all but unreserved characters; decode. */
+int mg_url_encode(const char *p, size_t n, struct mg_str *out);
+int mg_url_decode(const char *p, size_t n, struct mg_str *out);
+
+/* JSON text, read by walking (RFC 8259; nothing is lost: numbers keep their digits, strings may hold
+ * NUL). A document is checked whole by mg_json_parse and then read node by node, in the order of
+ * the text: node 0 is the root; a container's first child is the next node. Any thread. */
+struct mg_json;
+enum mg_json_kind { MG_JSON_NULL = 0, MG_JSON_FALSE = 1, MG_JSON_TRUE = 2, MG_JSON_NUMBER = 3, MG_JSON_STRING = 4,
+                    MG_JSON_ARRAY = 5, MG_JSON_OBJECT = 6 };
+struct mg_json_node {
+    int32_t kind;
+    int32_t count;      /* members or elements */
+    int32_t next;       /* the node after this one and all that is in it */
+    int32_t key;        /* a member's key: the number of its string node; -1 elsewhere */
+    uint32_t start;     /* span in the text, quotes and brackets included */
+    uint32_t end;
+};
+/* Copies the text. NULL with a message ("line 3, column 7: …") when it is no JSON, nests deeper than 128 or is over 2 GiB.
+ * Free with mg_json_free. */
+struct mg_json *mg_json_parse(const char *text, size_t text_n, char *error, size_t error_n);
+void mg_json_free(struct mg_json *doc);
+/* The nodes, `*nodes_n` of them; they live as long as the document. */
+const struct mg_json_node *mg_json_nodes(const struct mg_json *doc, size_t *nodes_n);
+/* A string node's text with escapes resolved (UTF-8), a number's digits. Lives as long as the document. */
+int mg_json_text(struct mg_json *doc, int node, struct mg_str *out);
+/* A value's own text, as written. */
+int mg_json_raw(const struct mg_json *doc, int node, struct mg_str *out);
+/* A string as a quoted JSON string. Valid until this thread's next call. */
+int mg_json_quote(const char *p, size_t n, struct mg_str *out);
+
+#ifndef MG_CDEF
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif
+#endif

@@ -1,0 +1,158 @@
+/* plugin.h - what a plugin is: one constant that describes it.
+ *
+ * A C plugin is a shared object that exports `const struct mg_plugin mg_plugin`: a name, the table
+ * of its config fields, what it needs and provides, and a function for each phase it cares about. The
+ * calls it may make are in pdk.h. docs/plugins-c.md walks through a whole one;
+ * examples/plugin-c/ is one that is built out of tree.
+ *
+ * Life of a plugin: for each entry of a chain, the builder thread fills a config struct from the
+ * field table and calls `create`; then each worker calls `worker_create`. Phase functions run on
+ * workers, with the instance (shared, read-only) and the worker's own state. When the last exchange of a snapshot has
+ * ended, `worker_destroy` runs on each worker and then `destroy`. The code itself is never unloaded.
+ *
+ * Life of the contract: fields are only ever appended to the structs of this file. `size` and
+ * `field_bytes` say how much a plugin knows, so one built against an older minor version loads and runs.
+ */
+#ifndef MOONGATE_PLUGIN_H
+#define MOONGATE_PLUGIN_H
+
+#include <moongate/pdk.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Major in the upper 16 bits: it must match. Minor below: the host's must not be lower. */
+#define MG_PLUGIN_ABI ((1u << 16) | 0u)
+
+struct mg_error {
+    int code;          /* 0, a UV_E* code or an MG_E* code */
+    char message[256]; /* what was wrong and where; "" when code is 0 */
+};
+
+/* ---- config fields ---------------------------------------------------------------------- */
+
+/* A field's type, and what it is in the plugin's config struct. Optional fields without preset
+ * are all zero bytes (functions: -1). Strings and arrays live as long as the instance. */
+enum mg_type {
+    MG_BOOL = 1,     /* bool */
+    MG_INT = 2,      /* int64_t; range min..max */
+    MG_NUMBER = 3,   /* double; range min..max */
+    MG_STRING = 4,   /* struct mg_str, NUL-terminated as well */
+    MG_DURATION = 5, /* int64_t milliseconds, from "250ms", "5s", "1m", "2h", "1d"; range in ms */
+    MG_SIZE = 6,     /* int64_t bytes, from 1024, "64k", "10m", "1g"; range in bytes */
+    MG_ENUM = 7,     /* int: index into `values` */
+    MG_LIST = 8,     /* struct mg_array of what `item` describes */
+    MG_MAP = 9,      /* struct mg_array of { struct mg_str key; …what `item` describes }, sorted by key */
+    MG_TABLE = 10,   /* a struct of its own, described by `fields`, in place */
+    MG_FUNCTION = 11, /* int32_t: number for mg_fn_call; -1: none */
+    MG_TEMPLATE = 12, /* struct mg_template *: compiled, freed by the host */
+    MG_REGEX = 13,   /* struct mg_re *: compiled, freed by the host */
+    MG_PATH = 14,    /* struct mg_str: a file, made absolute from the config's folder */
+    MG_ANY = 15      /* struct mg_str: any plain data, as JSON text */
+};
+
+struct mg_array {
+    const void *items;
+    size_t n;
+};
+
+/* One config field. A table of these ends with a field whose name is NULL.
+ *
+ *     { "limit",  MG_INT,      offsetof(struct conf, limit), .required = true, .min = 1, .has_min = true, .doc = "…" },
+ *     { "window", MG_DURATION, offsetof(struct conf, window_ms), .preset = "1s", .doc = "…" },
+ */
+struct mg_field {
+    const char *name;
+    enum mg_type type;
+    size_t offset;              /* in the struct; of an item: 0 (after the key in a map) */
+    const char *preset;         /* the default, written as in the config: "1s", "true", "consumer" */
+    bool required;
+    bool has_min, has_max;
+    double min, max;            /* numbers: the value; strings: bytes; lists and maps: items */
+    const char *const *values;  /* MG_ENUM: the words, NULL-terminated */
+    const struct mg_field *fields; /* MG_TABLE: its fields */
+    const struct mg_field *item;   /* MG_LIST, MG_MAP: one field that describes an item */
+    size_t item_bytes;          /* stride of the items: the struct's size, with the key in a map */
+    int at;                     /* > 0: may also be given by position: { "x", key = … } has "x" at 1; a scalar in place
+                                 * of the table is its field at 1 */
+    bool single;                /* MG_LIST: one item may stand for a list of one */
+    bool secret;                /* masked wherever the config is shown */
+    bool or_function;           /* a function may stand in its place: see function_offset */
+    size_t function_offset;     /* int32_t for or_function: the number, or -1 when the field is plain */
+    const char *pattern;        /* MG_STRING: a PCRE2 pattern that the whole value must match */
+    const char *doc;            /* one sentence for the reference page */
+};
+
+/* ---- functions of the config ----------------------------------------------------------------- */
+
+/* Call a Lua function that the config gave for a MG_FUNCTION field, with the exchange as its one argument. It cannot
+ * wait. `out` gets nil, a boolean, a number or a text (valid until the exchange ends). 0, or MG_ERROR's
+ * cause < 0 when it raised (already logged). Worker thread, in a phase function; out of Lua's reach. */
+__attribute__((visibility("default")))
+int mg_fn_call(struct mg_x *x, int32_t function, struct mg_datum *out);
+
+/* ---- the descriptor ------------------------------------------------------------------------- */
+
+/* A kind of credential that consumers may have in the config, under `kind`:
+ *     consumers = { alice = { keys = { "k-1", { "k-2", id = "laptop" } } } }   */
+struct mg_credential_kind {
+    const char *kind;               /* the key in a consumer: "keys", "basic", "jwt" */
+    const struct mg_field *fields;  /* of one credential; a plain string is its field at 1 */
+    size_t conf_bytes;              /* of the struct that they fill */
+    const char *key;                /* the field that finds it; unique over all consumers */
+};
+
+/* What `create` is told about the entry. Lives as long as the instance. */
+struct mg_entry {
+    const void *conf;      /* the filled config struct */
+    struct mg_str id;      /* the entry's id: given, or "plugin" / "plugin#2" */
+    struct mg_str route;   /* the route's id; empty in the global chain */
+    struct mg_str folder;  /* the config's folder, absolute */
+};
+
+/* A phase function. x: the exchange. self: what `create` gave, or the config struct where there is
+ * no `create`. local: what worker_create gave on this worker. */
+typedef enum mg_verdict mg_phase_fn(struct mg_x *x, void *self, void *local);
+
+struct mg_plugin {
+    uint32_t abi;          /* MG_PLUGIN_ABI */
+    uint32_t size;         /* sizeof(struct mg_plugin) */
+    const char *name;      /* lower case with dashes */
+    const char *version;
+    const char *doc;       /* one line */
+    const struct mg_field *fields; /* may be NULL */
+    uint32_t field_bytes;  /* sizeof(struct mg_field) */
+    uint32_t flags;        /* 0 */
+    size_t conf_bytes;
+    const char *const *needs;      /* facts, NULL-terminated: "consumer"… */
+    const char *const *provides;
+    const struct mg_credential_kind *credentials; /* one kind, or NULL */
+
+    /* Builder thread. Check what the field table cannot and prepare. 0 with *self set, or < 0 with err->message
+     * ("limits[2]: window is shorter than …"). */
+    int (*create)(const struct mg_entry *entry, void **self, struct mg_error *err);
+    void (*destroy)(void *self);
+    /* On each worker, before its first exchange; 0 with *local set, or < 0. */
+    int (*worker_create)(void *self, void **local);
+    void (*worker_destroy)(void *self, void *local);
+
+    mg_phase_fn *on_rewrite; /* global chain only */
+    mg_phase_fn *on_request;
+    mg_phase_fn *on_request_body;
+    mg_phase_fn *on_response;
+    mg_phase_fn *on_response_body;
+    mg_phase_fn *on_log;     /* its verdict is not looked at */
+    /* An operation started by this entry has ended, with `status`. Its verdict takes the place of
+     * the one of the phase function that returned MG_WAIT. One that ends after the phase went on is dropped. */
+    enum mg_verdict (*on_wake)(struct mg_x *x, void *self, void *local, int op, int status);
+};
+
+/* The symbol that a shared object exports. */
+#define MG_PLUGIN_EXPORT __attribute__((visibility("default"))) extern const struct mg_plugin mg_plugin; \
+    const struct mg_plugin mg_plugin
+
+#ifdef __cplusplus
+}
+#endif
+#endif
