@@ -17,7 +17,7 @@ struct mg_chain;        /* plugin/chain.h */
 struct mg_consumer;     /* exchange/consumer.h */
 struct mg_credential;
 struct mg_client;       /* proxy/client.h */
-struct mg_fn_frame;
+struct mg_script;       /* script/script.h */
 
 /* One asynchronous operation that a plugin started. */
 struct mg_op {
@@ -116,6 +116,7 @@ struct mg_exchange {
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
     void *script;                   /* the Lua host's part of this exchange */
+    struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */
 
     /* who and what */
@@ -134,6 +135,7 @@ struct mg_exchange {
 
     struct mg_timer total_timer;    /* whole exchange */
     struct mg_timer io_timer;       /* the one wait of the state: first byte, idle… */
+    uint16_t depth;                 /* calls into the proxy on the stack (proxy/run.h) */
     bool client_left, response_started, response_done, request_done, was_retried, logged, close_after, head_held;
 };
 

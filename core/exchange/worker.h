@@ -35,6 +35,7 @@ struct mg_worker {
     /* Connections and the drain. */
     struct mg_list clients;          /* of struct mg_client (core/proxy) */
     size_t clients_n;
+    struct mg_list ports;            /* of struct mg_port (core/proxy) */
     bool is_draining;
 
     /* Which plugin runs now: for the crash report, mg_log's scope, calls without an exchange. */

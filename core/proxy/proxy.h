@@ -25,6 +25,10 @@ void mg_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_
 /* …with the error body, the failure's token for the log and x-moongate-error ("connect_refused"; may be NULL) and a detail for the client. */
 void mg_answer_error(struct mg_exchange *x, int status, const char *failure, const char *detail);
 
+/* Put a snapshot in force on this worker (NULL: none): new exchanges begin under it. What is counted in `refs` is
+ * the caller's matter. Worker thread. */
+void mg_proxy_snapshot(struct mg_worker *w, struct mg_snapshot *s);
+
 void mg_proxy_worker_init(struct mg_worker *w);
 void mg_proxy_worker_deinit(struct mg_worker *w);
 

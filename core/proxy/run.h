@@ -1,0 +1,44 @@
+/* run.h - between the rooms of the proxy: the steps of an exchange, and who may end it.
+ *
+ * Any event may end the exchange that it came for. So whoever calls in from outside (a leg's event, a timer, an
+ * ended operation) brackets the call with mg_run_enter and mg_run_leave; memory goes back at the outermost leave. */
+#ifndef MG_PROXY_RUN_H
+#define MG_PROXY_RUN_H
+
+#include "proxy/client.h"
+
+/* run.c */
+void mg_run_enter(struct mg_exchange *x);
+void mg_run_leave(struct mg_exchange *x);
+void mg_run(struct mg_exchange *x);              /* go on from x->state */
+void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const char *detail); /* answer, or cut what has begun */
+void mg_run_client_left(struct mg_exchange *x);
+void mg_run_end(struct mg_exchange *x);          /* response complete or given up: log, release both legs */
+extern const struct mg_leg_events mg_client_leg_events;
+
+/* upside.c: the upstream's side */
+int mg_up_take(struct mg_exchange *x);           /* 1: connected, 0: waiting, < 0: answered */
+int mg_up_send_head(struct mg_exchange *x);
+void mg_up_release(struct mg_exchange *x);       /* let go of the connection, or stop waiting for one */
+void mg_up_failed(struct mg_exchange *x, int error, const char *why);
+void mg_up_watch(struct mg_exchange *x, int64_t ms, bool first_byte);
+
+/* pieces.c: bodies */
+void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last);
+void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last);
+void mg_pieces_request_flow(struct mg_exchange *x);  /* pause or resume the client leg, as the state asks */
+void mg_pieces_response_flow(struct mg_exchange *x);
+void mg_pieces_begin_request(struct mg_exchange *x); /* the upstream is there: send what was gathered, let the rest flow */
+void mg_pieces_begin_response(struct mg_exchange *x);
+void mg_pieces_wake(struct mg_exchange *x);          /* a body step that waited may go on */
+
+/* forward.c: fields and paths that a proxy changes */
+int mg_forward_facts(struct mg_exchange *x);     /* host, scheme, client address from what trusted proxies say */
+int mg_forward_request(struct mg_exchange *x, struct mg_head *out); /* the head for the upstream */
+void mg_forward_response(struct mg_exchange *x);
+
+/* answer.c */
+void mg_answer_recorded(struct mg_exchange *x);  /* what a plugin recorded becomes the response */
+void mg_answer_redirect(struct mg_exchange *x, int status, int port);
+
+#endif
