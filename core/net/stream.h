@@ -51,7 +51,7 @@ struct mg_stream {
     size_t high, low;                /* marks; set by init to 128 KiB and 32 KiB */
     uint64_t bytes_in, bytes_out;    /* payload handed up, payload accepted */
     int64_t wrote_ms;                /* loop time at which the socket last took bytes */
-    unsigned is_open : 1, is_paused : 1, is_full : 1, is_writing : 1, is_closing : 1, has_ended : 1, wants_shutdown : 1, is_pipe : 1;
+    unsigned is_open : 1, is_paused : 1, is_full : 1, is_writing : 1, is_closing : 1, has_ended : 1, wants_shutdown : 1, wants_flushed : 1, is_pipe : 1;
     void *owner;                     /* the caller's */
 };
 
@@ -71,6 +71,8 @@ int mg_stream_write2(struct mg_stream *s, const char *a, size_t a_n, const char 
 char *mg_stream_reserve(struct mg_stream *s, size_t n);
 void mg_stream_commit(struct mg_stream *s, size_t n);
 void mg_stream_flush(struct mg_stream *s);
+/* Ask for one on_drain when nothing waits to be written any more (ask mg_stream_is_flushed first: it never comes inside this call). */
+static inline void mg_stream_notify_flushed(struct mg_stream *s) { s->wants_flushed = 1; }
 /* Nothing waits to be written. */
 static inline bool mg_stream_is_flushed(const struct mg_stream *s) { return s->out_bytes == 0 && !s->is_writing; }
 /* Send what waits, then end our half (TLS: close_notify first). */
