@@ -55,7 +55,7 @@ static inline bool mg_chain_has(const struct mg_exchange *x, int phase) { return
 /* Call `when` (set by core/script): 1 run, 0 skip, < 0 it raised. */
 extern int (*mg_chain_when)(struct mg_exchange *x, int32_t function);
 /* Facts: does the chain make sense? Each entry's needs must be provided by an earlier entry without `when`, observe
- * or on_error = "continue". Calls mistake for each that is not. */
+ * or on_error = "continue" (mg_plugin_needs and mg_plugin_provides say what, for each entry's conf). Calls mistake for each that is not. */
 void mg_chain_check_facts(struct mg_chain_entry **entries, int n, void (*mistake)(void *arg, int entry, const char *message), void *arg);
 
 #endif

@@ -333,7 +333,8 @@ int mg_resume(struct mg_x *x, int op, int status);
 int mg_op_cancel(struct mg_x *x, int op);
 
 /* ---- counters shared by all workers; they survive a reload ----------------------------------- */
-/* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency. */
+/* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency.
+ * A negative cost gives back what was taken (never beyond the limit); a cost of 0 only looks. */
 
 struct mg_quota {
     int64_t allowed;      /* 1: taken, 0: refused (nothing taken) */

@@ -101,6 +101,10 @@ struct mg_credential_kind {
     const struct mg_field *fields;  /* of one credential; a plain string is its field at 1 */
     size_t conf_bytes;              /* of the struct that they fill */
     const char *key;                /* the field that finds it; unique over all consumers */
+    /* Builder thread, once the struct is filled: check what the field table cannot and prepare (the struct may be
+     * changed). 0, or < 0 with err->message. `release` undoes it when the snapshot goes. Both may be NULL. */
+    int (*prepare)(void *conf, const char *folder, struct mg_error *err);
+    void (*release)(void *conf);
 };
 
 /* What `create` is told about the entry. Lives as long as the instance. */
@@ -146,7 +150,26 @@ struct mg_plugin {
     /* An operation started by this entry has ended, with `status`. Its verdict takes the place of
      * the one of the phase function that returned MG_WAIT. One that ends after the phase went on is dropped. */
     enum mg_verdict (*on_wake)(struct mg_x *x, void *self, void *local, int op, int status);
+
+    /* Facts that depend on the entry's config; they take the place of `needs` and `provides`. May be NULL. Builder
+     * thread, before `create`. The list is static. */
+    const char *const *(*needs_of)(const void *conf);
+    const char *const *(*provides_of)(const void *conf);
 };
+
+/* What an entry with this config needs and provides (the host asks; a plugin older than a member has none). NULL: nothing. */
+static inline const char *const *mg_plugin_needs(const struct mg_plugin *p, const void *conf)
+{
+    if (p->size >= offsetof(struct mg_plugin, needs_of) + sizeof(p->needs_of) && p->needs_of)
+        return p->needs_of(conf);
+    return p->needs;
+}
+static inline const char *const *mg_plugin_provides(const struct mg_plugin *p, const void *conf)
+{
+    if (p->size >= offsetof(struct mg_plugin, provides_of) + sizeof(p->provides_of) && p->provides_of)
+        return p->provides_of(conf);
+    return p->provides;
+}
 
 /* The symbol that a shared object exports. */
 #define MG_PLUGIN_EXPORT __attribute__((visibility("default"))) extern const struct mg_plugin mg_plugin; \
