@@ -25,6 +25,7 @@ struct mg_op {
     struct mg_exchange *x;
     int id;
     uint8_t entry;                  /* who gets on_wake */
+    uint8_t phase;                  /* in which it was started: head phases and the two bodies wait apart */
     bool has_ended;                 /* its status waits in the queue */
     int status;
     void (*cancel)(struct mg_op *op); /* stop what is under way; the op is in the arena */
@@ -33,7 +34,10 @@ struct mg_op {
 };
 
 /* One direction's body as the exchange handles it. `at` walks the chain's body steps. */
-enum mg_gather { MG_GATHER_NO = 0, MG_GATHER_ASKED, MG_GATHER_DONE, MG_GATHER_OVER };
+/* Gathering at entry k: pieces run through the steps of the entries before k (for responses: above k), then collect in
+ * `whole` (chain.h, mg_chain_run_body). DONE, OVER (skip: the part in `whole` and all that follows pass on) and replaced bodies
+ * go on from k by mg_chain_run_whole. REFUSED: over the limit, to be answered 413 or 502. */
+enum mg_gather { MG_GATHER_NO = 0, MG_GATHER_ASKED, MG_GATHER_DONE, MG_GATHER_OVER, MG_GATHER_REFUSED };
 struct mg_body {
     uint8_t gather;                 /* enum mg_gather */
     uint8_t over;                   /* enum mg_over */
@@ -43,11 +47,17 @@ struct mg_body {
     bool ended;                     /* all was handed to the other leg */
     bool waiting;                   /* a body step waits: piece is kept here */
     bool last;                      /* of the piece in hand */
-    uint8_t gather_entry;           /* steps beyond it have been run over what is gathered */
+    bool held;                      /* the piece went into `whole`, or was dropped for it: nothing to send now */
+    bool in_whole;                  /* the piece in hand is `whole` on its way from gather_entry */
+    bool whole_out;                 /* `whole` has gone on */
+    uint8_t gather_entry;           /* who asked last: steps before it have been run over what is gathered */
     int64_t limit;
     struct mg_str piece;            /* the piece in hand */
     struct mg_str whole;            /* gathered, contiguous; heap, freed by a defer of the arena */
     size_t room;
+    char *scratch[2];               /* heap: what steps made of the piece in hand; kept over pieces */
+    size_t scratch_room[2];
+    uint8_t scratch_at;
     int gather_op;                  /* the op to wake */
     struct mg_headers *trailers;
     int64_t seen_bytes;             /* from the sender, against limits.body */
@@ -86,8 +96,12 @@ struct mg_exchange {
     struct mg_str host;             /* lower case, without port */
     int port;
     bool is_https;                  /* as the client reached us; trusted proxies count */
-    uint8_t client_addr[16];
+    uint8_t client_addr[16];        /* what trusted proxies say, else the peer's */
+    uint8_t peer_addr[16];          /* of the connection's other end; all zero on a Unix socket */
+    uint16_t peer_port;
     struct mg_str client_ip, peer_ip; /* text; filled when first asked for (pdk) or for forwarding */
+    struct mg_str tls_version, tls_cipher, sni; /* filled by mg_client_keep before `down` is let go of, and when asked for */
+    bool tls_kept;
     struct mg_found found;          /* params */
 
     /* the response */
@@ -115,6 +129,7 @@ struct mg_exchange {
     int ops_next;
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
+    struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue"); NULL */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */
@@ -139,6 +154,16 @@ struct mg_exchange {
     bool client_left, response_started, response_done, request_done, was_retried, logged, close_after, head_held;
 };
 
+/* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */
+struct mg_consumers;
+struct mg_snapshot_view {
+    const struct mg_consumers *(*consumers)(const struct mg_snapshot *s);
+    const struct mg_upstream_spec *(*upstream)(const struct mg_snapshot *s, struct mg_str name);
+    /* The shape of the gateway's own answers; NULL: RFC 9457. */
+    const struct mg_template *(*error_body)(const struct mg_snapshot *s, struct mg_str *type);
+};
+extern const struct mg_snapshot_view mg_snapshot_view;
+
 /* ---- handles ---- */
 /* Take an exchange from the worker's spares, with a fresh handle and an arena of `budget` bytes. NULL when out of memory. */
 struct mg_exchange *mg_exchange_new(struct mg_worker *w, size_t budget);
@@ -161,6 +186,11 @@ static inline struct mg_x *mg_handle_of(const struct mg_exchange *x) { return (s
 /* ---- operations ---- */
 /* A new op for the entry that runs now; NULL over budget. */
 struct mg_op *mg_op_start(struct mg_exchange *x, void (*cancel)(struct mg_op *));
+struct mg_op *mg_op_find(struct mg_exchange *x, int id);
+/* Give one up: stopped, forgotten. */
+void mg_op_drop(struct mg_op *op);
+/* Deliver exchanges with ended ops now; run by the worker in each turn. */
+void mg_ops_deliver(struct mg_worker *w);
 /* It has ended: queued, and on_wake is called in this turn or the next, never inside this call. Worker thread. */
 void mg_op_end(struct mg_op *op, int status);
 void mg_op_cancel_all(struct mg_exchange *x);

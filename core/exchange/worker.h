@@ -25,12 +25,15 @@ struct mg_worker {
     struct mg_slot *slots;           /* exchange handles (exchange/handle.h) */
     uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */
     uint32_t *free_next;
-    struct mg_exchange *spare_x;     /* spare exchange structs */
+    struct mg_exchange *spare_x;     /* spare exchange structs, each with its slot */
+    uint32_t spare_n;
 
     /* Messages from other threads. */
     uv_async_t wake;
     uv_mutex_t inbox_lock;
     struct mg_list inbox;            /* of struct mg_message */
+    struct mg_list woken;            /* of struct mg_exchange: with ended ops */
+    uv_idle_t deliver;               /* on while there are any: they run before the loop sleeps again */
 
     /* Connections and the drain. */
     struct mg_list clients;          /* of struct mg_client (core/proxy) */
@@ -53,7 +56,12 @@ extern _Thread_local struct mg_worker *mg_this_worker;
 /* Run fn(worker, arg) on that worker's thread in its next turn. Any thread. 0 or UV_ENOMEM. */
 int mg_worker_post(struct mg_worker *w, void (*fn)(struct mg_worker *, void *), void *arg);
 
+/* The same by index; MG_ENOENT when there is none. */
+int mg_worker_post_index(int index, void (*fn)(struct mg_worker *, void *), void *arg);
+
+/* On the worker's own thread, or before it starts and with mg_this_worker set by it: loop, inbox, handles. */
 int mg_worker_init(struct mg_worker *w, int index);
+/* Exchanges must have been freed. Messages that are left are run. */
 void mg_worker_deinit(struct mg_worker *w);
 
 #endif

@@ -48,8 +48,25 @@ void mg_chain_begin(struct mg_exchange *x, int phase);
 enum mg_verdict mg_chain_run(struct mg_exchange *x);
 /* Deliver ended operations to the entry that waits. Verdicts as above; MG_WAIT while it still waits. */
 enum mg_verdict mg_chain_wake(struct mg_exchange *x);
-/* The piece x->body[side].piece through the body steps, from x->body[side].step on, restricted to entries for which the gathering allows it. */
+/* A piece from the sender through the body steps. The caller sets b = &x->body[side]: b->piece, b->last, b->step = 0, and calls;
+ * after MG_WAIT it calls again (b->piece and b->step untouched) when mg_exchange_woken says so, and gives no
+ * other piece meanwhile.
+ *   MG_CONTINUE  b->held: nothing to send (it was collected or dropped; when it was the last, the asking entry's op has
+ *                ended). Else send b->piece (valid until the next call for that side), and the end when b->last
+ *   MG_WAIT      b->waiting; the piece has been copied
+ *   MG_RESPOND   a step recorded an answer (on_request_body)
+ *   MG_ERROR     failed and logged; or b->gather == MG_GATHER_REFUSED: answer 413 (request) or 502 (response)
+ * An empty piece that is not the last is dropped by the caller. */
 enum mg_verdict mg_chain_run_body(struct mg_exchange *x, int side);
+/* The gathered or replaced body goes on as one piece from the entry that asked, once, when the head has been sent (b->gather
+ * DONE or OVER, or b->replaced; not b->whole_out). Verdicts and b->piece, b->last as above; after MG_WAIT call mg_chain_run_body. After OVER b->last is
+ * false unless all had arrived, and later pieces run through every step. After a replaced body, pieces that still arrive are held (dropped). */
+enum mg_verdict mg_chain_run_whole(struct mg_exchange *x, int side);
+/* Must the body go on by mg_chain_run_whole? */
+static inline bool mg_chain_has_whole(const struct mg_body *b)
+{
+    return !b->whole_out && (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER);
+}
 static inline bool mg_chain_has(const struct mg_exchange *x, int phase) { return x->chain->steps_n[phase] != 0; }
 
 /* Call `when` (set by core/script): 1 run, 0 skip, < 0 it raised. */
