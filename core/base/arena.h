@@ -43,11 +43,11 @@ void *mg_arena_slow(struct mg_arena *a, size_t n);
 static inline void *mg_arena_alloc(struct mg_arena *a, size_t n)
 {
     char *p = a->at;
+    size_t need = (n + 15) & ~(size_t)15;
 
-    n = (n + 15) & ~(size_t)15;
-    if ((size_t)(a->end - p) < n || !p)
+    if ((size_t)(a->end - p) < need || need < n || !p)
         return mg_arena_slow(a, n);
-    a->at = p + n;
+    a->at = p + need;
     return p;
 }
 void *mg_arena_zalloc(struct mg_arena *a, size_t n);

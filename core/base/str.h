@@ -21,7 +21,8 @@ int mg_str_cmp(struct mg_str a, struct mg_str b);
 bool mg_str_starts(struct mg_str s, struct mg_str prefix);
 /* Without SP and HTAB at both ends (OWS of RFC 9110, 5.6.3). */
 struct mg_str mg_str_trim(struct mg_str s);
-/* Cut the next item off a list with separator `sep` (for fields: ','), trimmed; false at the end. */
+/* Cut the next item off a list with separator `sep` (for fields: ','), trimmed; false at the end.
+ * Empty items are passed over (RFC 9110, 5.6.1); quotes mean nothing here. */
 bool mg_str_next(struct mg_str *rest, char sep, struct mg_str *item);
 /* A whole decimal number without sign, at most `max`; false for anything else, overflow included. */
 bool mg_str_u64(struct mg_str s, uint64_t max, uint64_t *out);

@@ -16,7 +16,12 @@ struct mg_timer {
     uint64_t due_tick;
     void (*fire)(struct mg_timer *t); /* t is disarmed when it is called, and may be armed again or freed in it */
 };
-struct mg_wheel { struct mg_list slots[MG_WHEEL_SLOTS]; uint64_t tick; size_t armed; };
+struct mg_wheel {
+    struct mg_list slots[MG_WHEEL_SLOTS];
+    int64_t now_ms; /* what `after_ms` counts from; the owner may set it forward without advancing */
+    uint64_t tick;  /* all due up to here has fired */
+    size_t armed;
+};
 
 void mg_wheel_init(struct mg_wheel *w, int64_t now_ms);
 void mg_timer_init(struct mg_timer *t, void (*fire)(struct mg_timer *));
