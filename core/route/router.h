@@ -24,6 +24,7 @@ struct mg_cond {
     struct mg_str name;
     struct mg_str equals;            /* p NULL: presence is enough */
     struct mg_re *matches;           /* or NULL; borrowed */
+    struct mg_str source;            /* the text of `matches`, by which two regexes are known to be equal; may be "" */
     bool absent;                     /* must not be there */
 };
 struct mg_cidr { uint8_t addr[16]; int bits; /* of 128 */ };
@@ -70,7 +71,7 @@ struct mg_found {
     int params_n;
     size_t literal_bytes;            /* of the path that the pattern's literal head covers, for strip_prefix */
     bool path_exists;                /* no route, but one would fit with another method: 405 */
-    struct mg_str allow;             /* then: "GET, HEAD, POST", borrowed from the router (or from the arena) */
+    struct mg_str allow;             /* then: "GET, HEAD, POST", in the arena; "" when that is full */
 };
 
 /* Compile. patterns are borrowed. Two routes that match exactly the same requests are an error, as is
@@ -78,10 +79,12 @@ struct mg_found {
 struct mg_router *mg_router_new(const struct mg_pattern *patterns, size_t n,
                                 void (*mistake)(void *arg, size_t pattern, const char *message), void *arg);
 void mg_router_free(struct mg_router *r);
-/* Never blocks; allocates only from `a`, for `allow` alone. Any thread. */
+/* Never blocks. Allocates only from `a`, and only for `allow` or to decode a query argument of more than a kilobyte for a
+ * regex. Any thread. */
 void mg_router_match(const struct mg_router *r, const struct mg_router_query *q, struct mg_arena *a, struct mg_found *out);
-/* For `moongate explain`: each pattern in order of preference with the first reason why it does not fit ("host is
- * api.example.com", "method is not GET, HEAD", NULL when it fits). */
+/* For `moongate explain`: each pattern in order of preference with the first reason why it does not fit ("host is not
+ * api.example.com", "method is not GET, HEAD"), or NULL when it fits. The first that fits is the one that
+ * mg_router_match finds. Compares pattern by pattern: for people, not for traffic. */
 void mg_router_explain(const struct mg_router *r, const struct mg_router_query *q, struct mg_arena *a,
                        void (*line)(void *arg, const struct mg_pattern *p, const char *why_not), void *arg);
 
