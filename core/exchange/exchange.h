@@ -150,8 +150,13 @@ struct mg_exchange {
 
     struct mg_timer total_timer;    /* whole exchange */
     struct mg_timer io_timer;       /* the one wait of the state: first byte, idle… */
+    int64_t up_active_ms;           /* loop time at which the upstream last moved */
+    bool up_full, down_full;        /* that leg's output is over its mark: its sender is paused */
+    bool continued;                 /* 100 Continue was sent */
+    bool answer_fed;                /* a recorded answer's body has entered the chain */
+    bool awaits_head;               /* io_timer is the first byte's */
     uint16_t depth;                 /* calls into the proxy on the stack (proxy/run.h) */
-    bool client_left, response_started, response_done, request_done, was_retried, logged, close_after, head_held;
+    bool client_left, response_started, responding /* on_response has begun */, request_done, was_retried, logged, close_after, head_held;
 };
 
 /* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */

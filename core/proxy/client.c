@@ -192,6 +192,7 @@ static bool on_begin(struct mg_h1 *h, struct mg_leg *leg)
     x = mg_exchange_new(w, (size_t)c->port->memory);
     if (!x)
         return false;
+    mg_run_begin(x);
     x->client = c;
     x->down = leg;
     x->snapshot = w->snapshot;
@@ -200,6 +201,8 @@ static bool on_begin(struct mg_h1 *h, struct mg_leg *leg)
     x->is_https = c->is_secure;
     x->started_us = mg_clock_monotonic_us();
     memcpy(x->client_addr, c->peer_addr, 16);
+    memcpy(x->peer_addr, c->peer_addr, 16);
+    x->peer_port = c->peer_port;
     atomic_store_explicit(&w->pins[x->snapshot->slot],
                           atomic_load_explicit(&w->pins[x->snapshot->slot], memory_order_relaxed) + 1, memory_order_relaxed);
     c->x = x;

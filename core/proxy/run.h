@@ -10,6 +10,7 @@
 /* run.c */
 void mg_run_enter(struct mg_exchange *x);
 void mg_run_leave(struct mg_exchange *x);
+void mg_run_begin(struct mg_exchange *x);        /* a fresh exchange: its timers */
 void mg_run(struct mg_exchange *x);              /* go on from x->state */
 void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const char *detail); /* answer, or cut what has begun */
 void mg_run_client_left(struct mg_exchange *x);
@@ -25,6 +26,7 @@ void mg_up_watch(struct mg_exchange *x, int64_t ms, bool first_byte);
 
 /* pieces.c: bodies */
 void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last);
+void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out); /* how the request's body will be framed */
 void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last);
 void mg_pieces_request_flow(struct mg_exchange *x);  /* pause or resume the client leg, as the state asks */
 void mg_pieces_response_flow(struct mg_exchange *x);

@@ -58,6 +58,7 @@ struct mg_snapshot {
     bool trust_unix;
     int forwarded;                   /* enum mg_forwarded_mode flags; X by default */
     struct mg_str via;               /* pseudonym, "moongate"; "" sends none */
+    struct mg_str via10, via11;      /* "1.0 moongate", "1.1 moongate" */
     struct mg_str server_header;     /* "" none: the upstream's passes */
     bool error_is_html;
     struct mg_template *error_body;  /* the shape of answers made by the gateway; NULL: RFC 9457 */

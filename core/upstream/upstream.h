@@ -87,6 +87,7 @@ struct mg_upconn_wait {
     void (*done)(struct mg_upconn_wait *w, struct mg_upconn *conn, int status, const char *why);
     struct mg_address tried;           /* the last target tried, for logs; text "" when none */
     const struct mg_upstream_spec *spec;
+    int64_t connect_ms;              /* -1: the spec's; else instead of it */
     bool fresh;                        /* take no idle connection */
     struct mg_upconn *conn;
 };

@@ -1,0 +1,124 @@
+/* answer.c - answers that do not come from an upstream: the gateway's own, and those that plugins record. */
+#include "proxy/run.h"
+#include "pdk/problem.h"
+
+#include <stdio.h>
+
+/* A response of our own takes the place of whatever there was. The client's unread body is the codec's matter. */
+static struct mg_head *take_over(struct mg_exchange *x, int status, int source)
+{
+    struct mg_head *head = mg_arena_zalloc(&x->arena, sizeof *head);
+
+    mg_up_release(x);
+    x->is_waiting = false;
+    x->body[MG_REQUEST].waiting = false;
+    if (x->body[MG_REQUEST].gather == MG_GATHER_ASKED)
+        x->body[MG_REQUEST].gather = MG_GATHER_NO;
+    x->body[MG_RESPONSE].got_end = false;
+    x->body[MG_RESPONSE].gather = MG_GATHER_NO;
+    x->body[MG_RESPONSE].replaced = false;
+    x->body[MG_RESPONSE].resized = false;
+    x->body[MG_RESPONSE].whole_out = false;
+    x->body[MG_RESPONSE].waiting = false;
+    x->body[MG_RESPONSE].trailers = NULL;
+    x->answer_fed = false;
+    x->state = MG_ST_RESPOND;
+    x->source = (uint8_t)source;
+    if (head) {
+        head->status = status;
+        head->reason = mg_reason(status);
+        head->version = 11;
+        head->framing = MG_BODY_LENGTH;
+        x->res = head;
+    }
+    return head;
+}
+
+/* Not even room for an answer: the client's connection is closed. */
+static void give_up(struct mg_exchange *x)
+{
+    x->failure = x->failure ? x->failure : "out_of_memory";
+    mg_run_end(x);
+}
+
+static void set_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_str body)
+{
+    struct mg_head *head = take_over(x, status, MG_SOURCE_GATEWAY);
+
+    x->answer = body.n ? mg_arena_copy(&x->arena, body.p, body.n) : mg_str(NULL, 0);
+    if (!head || (body.n && !x->answer.p)) {
+        give_up(x);
+        return;
+    }
+    head->length = (int64_t)body.n;
+    if (type.n) {
+        struct mg_str copy = mg_arena_copy(&x->arena, type.p, type.n);
+
+        if (copy.p)
+            mg_headers_set_id(&head->headers, &x->arena, MG_H_CONTENT_TYPE, copy);
+    }
+}
+
+void mg_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_str body)
+{
+    mg_run_enter(x);
+    set_answer(x, status, type, body);
+    mg_run(x);
+    mg_run_leave(x);
+}
+
+void mg_answer_error(struct mg_exchange *x, int status, const char *failure, const char *detail)
+{
+    struct mg_str type, body;
+
+    if (failure)
+        x->failure = failure;
+    if (mg_problem(x, status, mg_str_c(detail), &type, &body)) {
+        give_up(x);
+        return;
+    }
+    set_answer(x, status, type, body);
+    if (failure && x->res && x->source == MG_SOURCE_GATEWAY)
+        mg_headers_add(&x->res->headers, &x->arena, MG_STR("x-moongate-error"), mg_str_c(failure));
+}
+
+void mg_answer_recorded(struct mg_exchange *x)
+{
+    struct mg_head *recorded = x->answer_head;
+    struct mg_str body = x->answer;
+
+    if (!recorded) { /* the chain checks this before; an empty answer would be a lie */
+        mg_answer_error(x, 500, "plugin_error", NULL);
+        return;
+    }
+    if (!take_over(x, recorded->status, MG_SOURCE_PLUGIN)) {
+        give_up(x);
+        return;
+    }
+    x->res = recorded;
+    x->res->version = 11;
+    x->res->framing = MG_BODY_LENGTH;
+    x->res->length = (int64_t)body.n;
+    if (!x->res->reason.p)
+        x->res->reason = mg_reason(recorded->status);
+    x->answer = body;
+    x->answer_head = NULL;
+}
+
+void mg_answer_redirect(struct mg_exchange *x, int status, int port)
+{
+    struct mg_str to;
+    char at[8] = "";
+
+    if (!x->host.n) {
+        mg_answer_error(x, 400, NULL, "A redirect needs a Host.");
+        return;
+    }
+    if (port != 443)
+        snprintf(at, sizeof at, ":%d", port);
+    to = mg_arena_printf(&x->arena, "https://%.*s%s%.*s%s%.*s", (int)x->host.n, x->host.p, at, (int)x->path.n, x->path.p,
+                         x->has_query ? "?" : "", (int)x->query.n, x->query.p);
+    set_answer(x, status, mg_str(NULL, 0), mg_str(NULL, 0));
+    if (to.p && x->res)
+        mg_headers_set_id(&x->res->headers, &x->arena, MG_H_LOCATION, to);
+}

@@ -1,0 +1,355 @@
+/* pieces.c - bodies on their way: from one leg through the chain to the other, at the pace of the slower.
+ *
+ * A sender is paused (its leg's `pause`) while nobody wants its bytes: before the upstream is there, while a plugin
+ * waits, while the other leg's output is over its mark. The two *_flow functions derive that from the state. */
+#include "proxy/run.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
+
+static bool has_steps(const struct mg_exchange *x, int side)
+{
+    return mg_chain_has(x, side == MG_REQUEST ? MG_ON_REQUEST_BODY : MG_ON_RESPONSE_BODY) ||
+           x->body[side].gather || x->body[side].replaced;
+}
+
+/* What a piece's way through the chain came to: true when x->body[side].piece is to be sent. */
+static bool passed(struct mg_exchange *x, int side, enum mg_verdict v)
+{
+    struct mg_body *b = &x->body[side];
+
+    switch (v) {
+    case MG_CONTINUE:
+        return !b->held;
+    case MG_WAIT:
+        if (!mg_timer_armed(&x->plugin_timer) && x->route && x->route->timeouts.plugin > 0)
+            mg_loop_arm(&x->worker->loop, &x->plugin_timer, x->route->timeouts.plugin);
+        return false;
+    case MG_RESPOND:
+        if (x->response_started)
+            mg_run_end(x);
+        else
+            mg_answer_recorded(x);
+        return false;
+    default:
+        if (b->gather == MG_GATHER_REFUSED && side == MG_REQUEST) {
+            x->close_after = true;
+            mg_run_fail(x, 413, NULL, "The request body is larger than this route takes.");
+        } else if (b->gather == MG_GATHER_REFUSED) {
+            mg_run_fail(x, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
+        } else {
+            mg_run_fail(x, 500, "plugin_error", NULL);
+        }
+        return false;
+    }
+}
+
+/* ---- towards the upstream ------------------------------------------------------------------------ */
+
+static void request_out(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+    struct mg_leg *up = x->up;
+    bool last = b->last;
+    int rc = 0;
+
+    if (!up || b->ended)
+        return;
+    if (b->piece.n)
+        rc = up->ops->send_data(up, b->piece, last || b->piece.n < SMALL_PIECE ? MG_MORE : 0);
+    if (rc >= 0 && last) {
+        b->ended = true;
+        x->sent_us = mg_clock_monotonic_us();
+        rc = up->ops->send_end(up, b->trailers);
+        mg_up_watch(x, -1, true);
+    }
+    if (rc == MG_FULL)
+        x->up_full = true;
+    else if (rc < 0)
+        mg_up_failed(x, rc, "the request could not be sent");
+}
+
+static void request_piece(struct mg_exchange *x, struct mg_str bytes, bool last)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+
+    b->piece = bytes;
+    b->last = last;
+    b->step = 0;
+    if (!has_steps(x, MG_REQUEST) || passed(x, MG_REQUEST, mg_chain_run_body(x, MG_REQUEST)))
+        request_out(x);
+}
+
+void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+    int64_t limit = x->route ? x->route->limits.body : x->snapshot->limits.body;
+
+    if (x->state >= MG_ST_LOG)
+        return;
+    b->seen_bytes += (int64_t)bytes.n;
+    x->body_in += bytes.n;
+    b->got_end = last;
+    if (limit > 0 && b->seen_bytes > limit) {
+        x->close_after = true;
+        mg_run_fail(x, 413, NULL, "The request body is larger than this route takes.");
+        return;
+    }
+    if (b->ended || (bytes.n == 0 && !last))
+        return;
+    if (b->gather != MG_GATHER_ASKED && (x->state < MG_ST_RECEIVE || !x->up)) {
+        mg_pieces_request_flow(x); /* nobody wants it yet, or any more */
+        return;
+    }
+    request_piece(x, bytes, last);
+    mg_pieces_request_flow(x);
+}
+
+void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+
+    if (b->resized && (out->framing != MG_BODY_NONE || b->replaced)) {
+        out->framing = MG_BODY_STREAM;
+    } else if (b->replaced || b->gather == MG_GATHER_DONE) {
+        if (out->framing == MG_BODY_NONE && !b->whole.n)
+            return;
+        out->framing = MG_BODY_LENGTH;
+        out->length = (int64_t)b->whole.n;
+        if (b->trailers)
+            out->framing = MG_BODY_STREAM;
+    }
+}
+
+void mg_pieces_begin_request(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+
+    if (mg_chain_has_whole(b)) {
+        if (passed(x, MG_REQUEST, mg_chain_run_whole(x, MG_REQUEST)))
+            request_out(x);
+    } else if (b->got_end && !b->ended) {
+        request_piece(x, mg_str(NULL, 0), true);
+    }
+    if (x->state == MG_ST_RECEIVE && !b->ended)
+        mg_up_watch(x, -1, false);
+    mg_pieces_request_flow(x);
+}
+
+void mg_pieces_request_flow(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+    struct mg_leg *down = x->down;
+    struct mg_client *c = x->client;
+    bool wanted;
+
+    if (!down || x->state >= MG_ST_LOG)
+        return;
+    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->waiting && x->state < MG_ST_RECEIVE) {
+        request_piece(x, mg_str(NULL, 0), true);
+        return;
+    }
+    wanted = !b->got_end && !b->waiting && !x->up_full &&
+             (b->gather == MG_GATHER_ASKED || (x->state >= MG_ST_RECEIVE && x->up));
+    if (wanted && x->req->expects_continue && !x->continued && !x->response_started && b->seen_bytes == 0) {
+        struct mg_head go = { .status = 100, .version = 11 };
+
+        x->continued = true;
+        down->ops->send_interim(down, &go);
+    }
+    if (wanted && down->is_paused)
+        down->ops->resume(down);
+    else if (!wanted && !b->got_end && !down->is_paused)
+        down->ops->pause(down);
+    if (x->state >= MG_ST_LOG || x->client != c)
+        return;
+    if (wanted && c->waits_for == MG_CW_NOTHING && !b->got_end)
+        mg_client_wait(c, MG_CW_BODY);
+    else if (c->waits_for == MG_CW_BODY && (!wanted || b->got_end))
+        mg_client_wait(c, MG_CW_NOTHING);
+}
+
+/* ---- towards the client -------------------------------------------------------------------------- */
+
+static void response_over(struct mg_exchange *x)
+{
+    x->body[MG_RESPONSE].ended = true;
+    x->request_done = true;
+    mg_run_end(x);
+}
+
+static void response_out(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+    struct mg_leg *down = x->down;
+    bool last = b->last;
+    int rc = 0;
+
+    if (b->ended || x->state != MG_ST_STREAM)
+        return;
+    if (b->piece.n)
+        rc = down->ops->send_data(down, b->piece, last || b->piece.n < SMALL_PIECE ? MG_MORE : 0);
+    if (rc >= 0 && last) {
+        rc = down->ops->send_end(down, b->trailers);
+        if (rc >= 0) {
+            response_over(x);
+            return;
+        }
+    }
+    if (rc == MG_FULL) {
+        x->down_full = true;
+        mg_client_wait(x->client, MG_CW_WRITE);
+    } else if (rc < 0) {
+        x->failure = x->failure ? x->failure : "length_mismatch";
+        mg_run_end(x);
+    }
+}
+
+static void response_piece(struct mg_exchange *x, struct mg_str bytes, bool last)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+
+    b->piece = bytes;
+    b->last = last;
+    b->step = 0;
+    if (!has_steps(x, MG_RESPONSE) || passed(x, MG_RESPONSE, mg_chain_run_body(x, MG_RESPONSE)))
+        response_out(x);
+}
+
+void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+
+    if (x->state >= MG_ST_LOG)
+        return;
+    b->seen_bytes += (int64_t)bytes.n;
+    if (last) {
+        b->got_end = true;
+        x->upstream_end_us = mg_clock_monotonic_us();
+        mg_loop_disarm(&x->worker->loop, &x->io_timer);
+    }
+    if (b->ended || (bytes.n == 0 && !last))
+        return;
+    if (x->state != MG_ST_STREAM && b->gather != MG_GATHER_ASKED)
+        return; /* the end, seen before the head went out */
+    response_piece(x, bytes, last);
+    mg_pieces_response_flow(x);
+}
+
+/* The head as it goes out: what the body will be, now that the chain has seen the head. */
+static bool frame_response(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+    struct mg_head *res = x->res;
+    bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304;
+
+    if (x->source != MG_SOURCE_UPSTREAM && !b->replaced && b->gather != MG_GATHER_DONE) {
+        res->framing = b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY) ? MG_BODY_STREAM : MG_BODY_LENGTH;
+        res->length = (int64_t)x->answer.n;
+    } else if (b->replaced || b->gather == MG_GATHER_DONE) {
+        res->framing = b->resized || b->trailers ? MG_BODY_STREAM : MG_BODY_LENGTH;
+        res->length = (int64_t)b->whole.n;
+    } else if (b->resized && !bodiless) {
+        res->framing = MG_BODY_STREAM;
+    }
+    if (!bodiless) {
+        if (res->framing == MG_BODY_NONE) { /* an answer to HEAD whose method a plugin changed back, or the like */
+            res->framing = MG_BODY_LENGTH;
+            res->length = 0;
+        }
+        return true;
+    }
+    if (res->framing != MG_BODY_NONE) {
+        res->length = res->framing == MG_BODY_LENGTH && res->status != 204 && !b->resized ? res->length : -1;
+        res->framing = MG_BODY_NONE;
+    }
+    if (b->resized)
+        res->length = -1;
+    return false;
+}
+
+void mg_pieces_begin_response(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+    struct mg_leg *down = x->down;
+    bool has_body = frame_response(x);
+    int rc;
+
+    mg_forward_response(x);
+    if (x->close_after)
+        x->res->closes = true;
+    x->response_started = true;
+    rc = down->ops->send_head(down, x->res, MG_MORE);
+    if (rc < 0) {
+        mg_run_end(x);
+        return;
+    }
+    if (rc == MG_FULL) {
+        x->down_full = true;
+        mg_client_wait(x->client, MG_CW_WRITE);
+    }
+    if (!has_body) {
+        rc = down->ops->send_end(down, NULL);
+        response_over(x);
+    } else if (mg_chain_has_whole(b)) {
+        if (passed(x, MG_RESPONSE, mg_chain_run_whole(x, MG_RESPONSE)))
+            response_out(x);
+    } else if (x->source != MG_SOURCE_UPSTREAM) {
+        x->answer_fed = true;
+        response_piece(x, x->answer, true);
+    } else if (b->got_end) {
+        response_piece(x, mg_str(NULL, 0), true);
+    }
+    mg_pieces_response_flow(x);
+}
+
+void mg_pieces_response_flow(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_RESPONSE];
+    struct mg_leg *up = x->up;
+    bool wanted;
+
+    if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
+        return;
+    if (b->gather == MG_GATHER_ASKED && !b->waiting && x->state == MG_ST_RESPOND) {
+        if (x->source != MG_SOURCE_UPSTREAM && !x->answer_fed) {
+            x->answer_fed = true;
+            response_piece(x, x->answer, true);
+            return;
+        }
+        if (b->got_end || (x->res && x->res->framing == MG_BODY_NONE)) {
+            response_piece(x, mg_str(NULL, 0), true);
+            return;
+        }
+    }
+    if (!up)
+        return;
+    wanted = !b->waiting && !x->down_full && (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED);
+    if (wanted && up->is_paused) {
+        x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
+        up->ops->resume(up);
+    } else if (!wanted && !up->is_paused && !b->got_end) {
+        up->ops->pause(up);
+    }
+}
+
+/* ---- a body step that waited ------------------------------------------------------------------------ */
+
+void mg_pieces_wake(struct mg_exchange *x)
+{
+    if (x->body[MG_REQUEST].waiting) {
+        if (passed(x, MG_REQUEST, mg_chain_run_body(x, MG_REQUEST)))
+            request_out(x);
+        if (!x->body[MG_REQUEST].waiting)
+            mg_pieces_request_flow(x);
+    }
+    if (x->state < MG_ST_LOG && x->body[MG_RESPONSE].waiting) {
+        if (passed(x, MG_RESPONSE, mg_chain_run_body(x, MG_RESPONSE)))
+            response_out(x);
+        if (!x->body[MG_RESPONSE].waiting)
+            mg_pieces_response_flow(x);
+    }
+    if (!x->is_waiting && !x->body[0].waiting && !x->body[1].waiting)
+        mg_loop_disarm(&x->worker->loop, &x->plugin_timer);
+}

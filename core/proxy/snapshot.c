@@ -1,0 +1,20 @@
+/* snapshot.c - what the rooms below the proxy may ask of a snapshot. */
+#include "proxy/snapshot.h"
+
+static const struct mg_consumers *consumers(const struct mg_snapshot *s)
+{
+    return s->consumers;
+}
+
+static const struct mg_upstream_spec *upstream(const struct mg_snapshot *s, struct mg_str name)
+{
+    return mg_snapshot_upstream(s, name);
+}
+
+static const struct mg_template *error_body(const struct mg_snapshot *s, struct mg_str *type)
+{
+    *type = s->error_type;
+    return s->error_body;
+}
+
+const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body };
