@@ -14,10 +14,25 @@
 
 struct mg_refusal { int status; const char *why; }; /* status for the client (0 for a response: it is a 502); why for the log */
 
+/* HTTP/1: the first line without its CRLF, exactly as RFC 9112 sections 3 and 4 write it. Fill method, target and version,
+ * or status, reason and version; they point into `line`. 0, or MG_EPROTO with *no filled. */
+int mg_framing_request_line(struct mg_str line, struct mg_head *head, struct mg_refusal *no);
+int mg_framing_status_line(struct mg_str line, struct mg_head *head, struct mg_refusal *no);
+/* HTTP/1: no byte of a raw head stands outside of what was parsed. fields: what follows the first line, with the empty
+ * line at the end. Each field of h must be `name ":" OWS value OWS CRLF`, one right behind the other (so no fold,
+ * no bare LF, no space before the colon); values are trimmed on the way. */
+int mg_framing_layout(struct mg_str fields, struct mg_headers *h, struct mg_refusal *no);
+/* One such line without its CRLF (of a trailer section). */
+int mg_framing_field_line(struct mg_str line, struct mg_str *name, struct mg_str *value, struct mg_refusal *no);
+/* A chunk's first line without its CRLF: size and extensions (RFC 9112, 7.1). */
+int mg_framing_chunk_line(struct mg_str line, uint64_t *size, struct mg_refusal *no);
+
 /* head->headers hold all fields as received. 0, or MG_EPROTO with *no filled. */
 int mg_framing_request(struct mg_head *head, struct mg_arena *a, struct mg_refusal *no);
 /* to: the method of the request that it answers. */
 int mg_framing_response(struct mg_head *head, int to_method, struct mg_arena *a, struct mg_refusal *no);
+/* What Connection names is taken out, but a request that names a field which the way to the upstream or access rests on
+ * (Host, Authorization, Cookie, Forwarded, Via, X-Forwarded-*, X-Real-IP) is refused: stripping these is an attack. */
 /* Trailers: framing and routing fields in them are a fault (MG_EPROTO); hop-by-hop ones go. */
 int mg_framing_trailers(struct mg_headers *t, struct mg_refusal *no);
 /* Is it a valid host[:port] (RFC 3986, 3.2.2; registered names to letters, digits, "-._~" and sub-delims that DNS or

@@ -22,8 +22,10 @@ struct mg_header {
     const char *name, *value;   /* name NULL: a hole */
     uint32_t name_n, value_n;
     uint16_t id;                /* enum mg_header_id */
-    uint16_t flags;
+    uint16_t flags;             /* enum mg_header_flags */
 };
+enum mg_header_flags { MG_HEADER_CHECKED = 1 }; /* name and value came through a codec's parser: fit to be sent as they are */
+
 struct mg_headers {
     struct mg_header *at;
     uint32_t n, room;           /* n counts holes */
