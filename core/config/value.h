@@ -28,11 +28,24 @@ struct mg_value {
     struct mg_value *parent;    /* for paths in messages */
     struct mg_str key;          /* under which the parent has it; "" for items */
     int index;                  /* 1-based place in the parent's array part; 0 for members */
+    uint32_t serial;            /* its number in walking order, from 0; of nodes made later: MG_NO_SERIAL */
+    uint32_t members_room;
 };
+enum { MG_NO_SERIAL = -1 };
 
 struct mg_value *mg_value_get(const struct mg_value *table, const char *key); /* NULL when absent */
 struct mg_value *mg_value_at(const struct mg_value *table, size_t i);         /* from 0 */
-/* "routes[2].plugins[1].limit". */
+/* A fresh node that belongs to nobody; NULL when out of memory. */
+struct mg_value *mg_value_new(struct mg_arena *a, enum mg_value_kind kind);
+/* Give a table a member (borrowed key), in order; replaces one of that key. Places the node: parent and key. 0 or MG_ENOMEM. */
+int mg_value_put(struct mg_value *table, struct mg_str key, struct mg_value *v, struct mg_arena *a);
+/* See to it that `extra` more members fit without moving. */
+int mg_value_reserve(struct mg_value *table, size_t extra, struct mg_arena *a);
+/* Take a member out; NULL when absent. */
+struct mg_value *mg_value_remove(struct mg_value *table, const char *key);
+/* "text", "a number", "a table"… for messages. */
+const char *mg_value_kind_name(const struct mg_value *v);
+/* "routes.users.plugins[1].limit": routes go by their id where they have one. */
 struct mg_str mg_value_path(const struct mg_value *v, struct mg_arena *a);
 /* As JSON text; functions become null. secrets: the fields table's secret ones are the caller's to mask. */
 struct mg_str mg_value_json(const struct mg_value *v, struct mg_arena *a);
