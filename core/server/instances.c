@@ -1,0 +1,39 @@
+#include "server/instances.h"
+
+static void leave_first(struct mg_snapshot *s, int worker, size_t n)
+{
+    while (n-- > 0) {
+        struct mg_chain_entry *e = s->all_entries[n];
+
+        if (e->plugin->worker_destroy)
+            e->plugin->worker_destroy(e->self, e->locals[worker]);
+        e->locals[worker] = NULL;
+    }
+}
+
+int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
+{
+    int rc;
+
+    for (size_t i = 0; i < s->all_entries_n; i++) {
+        struct mg_chain_entry *e = s->all_entries[i];
+
+        rc = e->plugin->worker_create ? e->plugin->worker_create(e->self, &e->locals[worker]) : 0;
+        if (rc != 0) {
+            leave_first(s, worker, i);
+            return mg_fail(err, rc, "plugin %s (%.*s): worker_create failed on worker %d: %s", e->plugin->name,
+                           (int)e->info.id.n, e->info.id.p, worker, mg_error_name(rc));
+        }
+    }
+    rc = s->script ? mg_script_enter(s->script, worker) : 0;
+    if (rc != 0) {
+        leave_first(s, worker, s->all_entries_n);
+        return mg_fail(err, rc, "a script's on_worker failed on worker %d (see the log)", worker);
+    }
+    return 0;
+}
+
+void mg_instances_leave(struct mg_snapshot *s, int worker)
+{
+    leave_first(s, worker, s->all_entries_n);
+}
