@@ -50,6 +50,10 @@ struct mg_body {
     bool held;                      /* the piece went into `whole`, or was dropped for it: nothing to send now */
     bool in_whole;                  /* the piece in hand is `whole` on its way from gather_entry */
     bool whole_out;                 /* `whole` has gone on */
+    bool whole_last;                /* nothing follows what is in `whole` */
+    bool regather;                  /* asked for again, by an entry further on: `whole` is to pass the steps between */
+    bool has_defer;                 /* the arena frees whole and scratch */
+    uint8_t whole_at;               /* body steps before this place have run over `whole` (entry; responses: 63 - entry) */
     uint8_t gather_entry;           /* who asked last: steps before it have been run over what is gathered */
     int64_t limit;
     struct mg_str piece;            /* the piece in hand */
@@ -57,7 +61,7 @@ struct mg_body {
     size_t room;
     char *scratch[2];               /* heap: what steps made of the piece in hand; kept over pieces */
     size_t scratch_room[2];
-    uint8_t scratch_at;
+    struct mg_str before;           /* the piece as the step that runs found it */
     int gather_op;                  /* the op to wake */
     struct mg_headers *trailers;
     int64_t seen_bytes;             /* from the sender, against limits.body */
@@ -76,6 +80,7 @@ struct mg_exchange {
     struct mg_worker *worker;
     uint64_t handle;                /* struct mg_x *: worker, slot, generation */
     struct mg_exchange *next_spare;
+    uint32_t slot;                  /* kept over reuse; a new life has a new generation */
     struct mg_snapshot *snapshot;   /* pinned */
     const struct mg_route *route;   /* NULL before routing, and when none fits */
     const struct mg_chain *chain;   /* the global one before routing, then the route's (which begins with the global) */
@@ -176,6 +181,10 @@ struct mg_exchange *mg_exchange_new(struct mg_worker *w, size_t budget);
 void mg_exchange_free(struct mg_exchange *x);
 /* worker (6 bits), slot (20), generation (26): fits a Lua number. */
 struct mg_exchange *mg_handle_slow(uint64_t handle);
+/* Whose handle it is: a worker's index; -1 when it is none. Any thread. */
+int mg_handle_worker(uint64_t handle);
+/* Free spare structs and slots, at the worker's end. */
+void mg_exchange_spares_free(struct mg_worker *w);
 /* The exchange behind a handle; NULL when it has ended or belongs to another thread. */
 static inline struct mg_exchange *mg_handle(const struct mg_x *h)
 {

@@ -32,6 +32,8 @@ struct mg_chain_entry {
     struct mg_str file; int line;   /* where the config has it */
 };
 struct mg_step { mg_phase_fn *fn; struct mg_chain_entry *entry; };
+/* Where an entry stands on the way of its phase: up for requests, down for responses. */
+static inline unsigned mg_chain_place(int side, int entry) { return side == MG_REQUEST ? (unsigned)entry : (unsigned)(MG_ENTRIES_MAX - 1 - entry); }
 struct mg_chain {
     struct mg_chain_entry **entries;
     int entries_n;
@@ -43,10 +45,13 @@ struct mg_chain {
 /* Compile entries (borrowed; in order) into steps. NULL when out of memory. */
 struct mg_chain *mg_chain_new(struct mg_chain_entry **entries, int n, struct mg_arena *a);
 
-/* Start a phase: x->phase, x->step. Response phases start at the highest entry that saw the request. */
+/* Start a phase: x->phase, x->step. Response phases start at the highest entry that saw the request. Begin and run
+ * on_request always, even when no entry has that phase: which entries saw the request is noted here. After
+ * MG_RESPOND or MG_ERROR in on_response a further mg_chain_run goes on with the entries below. */
 void mg_chain_begin(struct mg_exchange *x, int phase);
 enum mg_verdict mg_chain_run(struct mg_exchange *x);
-/* Deliver ended operations to the entry that waits. Verdicts as above; MG_WAIT while it still waits. */
+/* Deliver ended operations to the entry that waits, and run on. Verdicts as above; MG_WAIT while it still waits, or when
+ * no entry does (a body step may: mg_chain_run_body). */
 enum mg_verdict mg_chain_wake(struct mg_exchange *x);
 /* A piece from the sender through the body steps. The caller sets b = &x->body[side]: b->piece, b->last, b->step = 0, and calls;
  * after MG_WAIT it calls again (b->piece and b->step untouched) when mg_exchange_woken says so, and gives no

@@ -1,0 +1,277 @@
+/* body.c - pieces of bodies through the chain, and gathering them for an entry that wants them whole.
+ *
+ *   sender --> steps before the entry that asked --> [ whole ] --> that entry's step and those after --> receiver
+ *
+ * Without anybody asking, a piece simply passes all steps. A place is where an entry stands on the way: its index for
+ * requests, counted from the top for responses. */
+#include "plugin/step.h"
+#include "plugin/body.h"
+
+#include <stdlib.h>
+
+static void buffers_free(void *arg)
+{
+    struct mg_body *b = arg;
+
+    free((char *)b->whole.p);
+    free(b->scratch[0]);
+    free(b->scratch[1]);
+    b->whole = mg_str(NULL, 0);
+    b->scratch[0] = b->scratch[1] = NULL;
+    b->room = b->scratch_room[0] = b->scratch_room[1] = 0;
+}
+
+static int buffers_own(struct mg_exchange *x, struct mg_body *b)
+{
+    if (b->has_defer)
+        return 0;
+    if (mg_arena_defer(&x->arena, buffers_free, b))
+        return MG_ENOMEM;
+    b->has_defer = true;
+    return 0;
+}
+
+/* Make room; contents are kept. */
+static int reserve(char **p, size_t *room, size_t n)
+{
+    size_t more = *room ? *room : 4096;
+    char *q;
+
+    if (n <= *room)
+        return 0;
+    while (more < n)
+        more += more / 2;
+    q = realloc(*p, more);
+    if (!q)
+        return MG_ENOMEM;
+    *p = q;
+    *room = more;
+    return 0;
+}
+
+static bool inside(const char *p, const char *buffer, size_t room)
+{
+    return buffer && (uintptr_t)p >= (uintptr_t)buffer && (uintptr_t)p <= (uintptr_t)buffer + room;
+}
+
+int mg_body_put_whole(struct mg_exchange *x, struct mg_body *b, size_t at, struct mg_str s)
+{
+    char *whole = (char *)b->whole.p;
+    bool own = inside(s.p, whole, b->room);
+    size_t offset = own ? (size_t)(s.p - whole) : 0;
+
+    if (buffers_own(x, b) || reserve(&whole, &b->room, at + s.n + 1)) {
+        b->whole.p = whole;
+        return MG_ENOMEM;
+    }
+    if (s.n)
+        memmove(whole + at, own ? whole + offset : s.p, s.n);
+    b->whole = mg_str(whole, at + s.n);
+    return 0;
+}
+
+int mg_body_put_piece(struct mg_exchange *x, struct mg_body *b, struct mg_str s)
+{
+    int to = inside(b->before.p, b->scratch[0], b->scratch_room[0]); /* never over what the step was given */
+    bool own = inside(s.p, b->scratch[to], b->scratch_room[to]);
+    size_t offset = own ? (size_t)(s.p - b->scratch[to]) : 0;
+
+    if (buffers_own(x, b) || reserve(&b->scratch[to], &b->scratch_room[to], s.n + 1))
+        return MG_ENOMEM;
+    if (s.n)
+        memmove(b->scratch[to], own ? b->scratch[to] + offset : s.p, s.n);
+    b->piece = mg_str(b->scratch[to], s.n);
+    return 0;
+}
+
+/* The sender's bytes are only lent: a step that waits finds a copy. */
+static int keep_piece(struct mg_exchange *x, struct mg_body *b)
+{
+    bool ours = inside(b->piece.p, b->scratch[0], b->scratch_room[0]) || inside(b->piece.p, b->scratch[1], b->scratch_room[1]) ||
+                inside(b->piece.p, b->whole.p, b->room);
+    struct mg_str was = b->before;
+    int rc = 0;
+
+    if (!ours && b->piece.n)
+        rc = mg_body_put_piece(x, b, b->piece);
+    if (!inside(was.p, b->scratch[0], b->scratch_room[0]) && !inside(was.p, b->scratch[1], b->scratch_room[1]))
+        b->before = b->piece;
+    return rc;
+}
+
+static int body_phase(int side)
+{
+    return side == MG_REQUEST ? MG_ON_REQUEST_BODY : MG_ON_RESPONSE_BODY;
+}
+
+/* Does what the sender gives now end in `whole`? Also what still comes after the limit, until `whole` has gone on. */
+static bool collects(const struct mg_body *b)
+{
+    return b->gather == MG_GATHER_ASKED || (b->gather == MG_GATHER_OVER && !b->whole_out);
+}
+
+/* The places that the piece in hand passes now: [*from, *to). */
+static void places(const struct mg_body *b, int side, unsigned *from, unsigned *to)
+{
+    unsigned asked = mg_chain_place(side, b->gather_entry);
+
+    *from = b->in_whole ? b->whole_at : 0;
+    if (b->in_whole)
+        *to = b->gather == MG_GATHER_ASKED ? asked : MG_ENTRIES_MAX;
+    else if (b->replaced || collects(b))
+        *to = asked;
+    else
+        *to = MG_ENTRIES_MAX;
+}
+
+static void gathered(struct mg_exchange *x, struct mg_body *b, int state, int status)
+{
+    struct mg_op *op = mg_op_find(x, b->gather_op);
+
+    b->gather = (uint8_t)state;
+    if (op)
+        mg_op_end(op, status);
+}
+
+static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int side)
+{
+    bool again = b->in_whole;
+    size_t at = again ? 0 : b->whole.n;
+
+    b->held = true;
+    b->in_whole = false;
+    if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && b->over == MG_OVER_REFUSE) {
+        b->gather = MG_GATHER_REFUSED;
+        return MG_ERROR;
+    }
+    if (mg_body_put_whole(x, b, at, b->piece)) {
+        mg_logf(MG_LOG_ERROR, "out of memory for a body of %zu bytes", at + b->piece.n);
+        return MG_ERROR;
+    }
+    b->whole_at = (uint8_t)mg_chain_place(side, b->gather_entry);
+    if (!again)
+        b->whole_last = b->last;
+    if (b->gather == MG_GATHER_OVER)
+        return MG_CONTINUE;
+    if (b->limit > 0 && b->whole.n > (size_t)b->limit)
+        gathered(x, b, MG_GATHER_OVER, MG_ETOOBIG);
+    else if (b->whole_last)
+        gathered(x, b, MG_GATHER_DONE, 0);
+    return MG_CONTINUE;
+}
+
+/* Past the last step that may see it. */
+static enum mg_verdict arrive(struct mg_exchange *x, struct mg_body *b, int side)
+{
+    if (b->in_whole) {
+        if (b->gather == MG_GATHER_ASKED)
+            return collect(x, b, side);
+        b->in_whole = false;
+        b->whole_out = true;
+        return MG_CONTINUE;
+    }
+    if (b->replaced) {
+        b->held = true;
+        return MG_CONTINUE;
+    }
+    return collects(b) ? collect(x, b, side) : MG_CONTINUE;
+}
+
+static enum mg_verdict flow(struct mg_exchange *x, int side)
+{
+    struct mg_body *b = &x->body[side];
+    int phase = body_phase(side), n = x->chain->steps_n[phase];
+    const struct mg_step *steps = x->chain->steps[phase];
+    unsigned from, to;
+
+    places(b, side, &from, &to);
+    for (; b->step < n; b->step++) {
+        struct mg_chain_entry *e = steps[b->step].entry;
+        unsigned place = mg_chain_place(side, e->index);
+        enum mg_verdict v;
+        int part;
+
+        if (place < from)
+            continue;
+        if (place >= to)
+            break;
+        b->before = b->piece;
+        part = mg_step_takes_part(x, e, phase);
+        if (part == 0)
+            continue;
+        v = part < 0 ? MG_ERROR : mg_step_call(x, e, phase, steps[b->step].fn);
+        if (v == MG_WAIT) {
+            b->waiting = true;
+            return keep_piece(x, b) ? MG_ERROR : MG_WAIT;
+        }
+        if (v != MG_CONTINUE)
+            return v;
+    }
+    return arrive(x, b, side);
+}
+
+static enum mg_verdict resume(struct mg_exchange *x, int side)
+{
+    struct mg_body *b = &x->body[side];
+    int phase = body_phase(side);
+    enum mg_verdict v = mg_step_wake(x, x->chain->steps[phase][b->step].entry, phase);
+
+    if (v == MG_WAIT)
+        return v;
+    b->waiting = false;
+    b->step++;
+    return v == MG_CONTINUE ? flow(x, side) : v;
+}
+
+enum mg_verdict mg_chain_run_body(struct mg_exchange *x, int side)
+{
+    struct mg_body *b = &x->body[side];
+
+    b->held = false;
+    return b->waiting ? resume(x, side) : flow(x, side);
+}
+
+static void take_whole(struct mg_body *b)
+{
+    b->in_whole = true;
+    b->held = false;
+    b->piece = b->whole;
+    b->last = b->whole_last;
+    b->step = 0;
+}
+
+enum mg_verdict mg_chain_run_whole(struct mg_exchange *x, int side)
+{
+    take_whole(&x->body[side]);
+    return flow(x, side);
+}
+
+bool mg_body_steps_between(const struct mg_exchange *x, int side, unsigned from, unsigned to)
+{
+    int phase = body_phase(side);
+
+    for (int i = 0; i < x->chain->steps_n[phase]; i++) {
+        unsigned place = mg_chain_place(side, x->chain->steps[phase][i].entry->index);
+
+        if (place >= from && place < to)
+            return true;
+    }
+    return false;
+}
+
+enum mg_verdict mg_body_regather(struct mg_exchange *x)
+{
+    for (int side = MG_REQUEST; side <= MG_RESPONSE; side++) {
+        struct mg_body *b = &x->body[side];
+        enum mg_verdict v;
+
+        if (!b->regather || b->waiting)
+            continue;
+        b->regather = false;
+        take_whole(b);
+        v = flow(x, side);
+        if (v != MG_CONTINUE && v != MG_WAIT)
+            return v;
+    }
+    return MG_CONTINUE;
+}

@@ -1,0 +1,188 @@
+/* step.c - one call into a plugin, and what its verdict is worth. */
+#include "plugin/step.h"
+#include "pdk/problem.h"
+
+int (*mg_chain_when)(struct mg_exchange *x, int32_t function);
+
+const char *mg_phase_name(int phase)
+{
+    static const char *const names[MG_PHASES] = { "on_rewrite", "on_request", "on_request_body", "on_response",
+                                                  "on_response_body", "on_log" };
+
+    return phase >= 0 && phase < MG_PHASES ? names[phase] : "?";
+}
+
+/* What is so while a plugin's function is on the stack. */
+struct frame {
+    struct mg_exchange *running;
+    struct mg_log_scope scope;
+    struct mg_head *answer_head;
+    struct mg_str answer;
+    uint8_t phase, entry;
+};
+
+static bool is_body(int phase)
+{
+    return phase == MG_ON_REQUEST_BODY || phase == MG_ON_RESPONSE_BODY;
+}
+
+static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_entry *e, int phase)
+{
+    struct mg_worker *w = x->worker;
+
+    f->running = w->running;
+    f->phase = x->phase;
+    f->entry = x->entry;
+    f->scope.plugin = e->scope.plugin;
+    f->scope.route = e->scope.route;
+    f->scope.id = mg_exchange_id(x);
+    w->running = x;
+    x->phase = (uint8_t)phase;
+    x->entry = (uint8_t)e->index;
+    x->in_step = true;
+    f->answer_head = x->answer_head;
+    f->answer = x->answer;
+    if (is_body(phase)) /* a head's entry may wait meanwhile, with an answer of its own */
+        x->answer_head = NULL;
+    mg_log_set_scope(&f->scope);
+}
+
+static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict v)
+{
+    mg_log_set_scope(NULL);
+    if (is_body(x->phase) && v != MG_RESPOND) {
+        x->answer_head = f->answer_head;
+        x->answer = f->answer;
+    }
+    x->in_step = false;
+    x->worker->running = f->running;
+    x->phase = f->phase;
+    x->entry = f->entry;
+}
+
+/* Does it have an operation that it may wait for, under way or ended? */
+static bool has_op(struct mg_exchange *x, const struct mg_chain_entry *e, int phase)
+{
+    mg_list_each(n, &x->ops)
+    {
+        const struct mg_op *op = mg_container(n, struct mg_op, node);
+
+        if (op->entry == e->index && op->phase == phase)
+            return true;
+    }
+    return false;
+}
+
+static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *e, int phase, const char *why)
+{
+    struct mg_body *b = &x->body[phase == MG_ON_RESPONSE_BODY ? MG_RESPONSE : MG_REQUEST];
+
+    mg_log_text_c("phase", mg_str_c(mg_phase_name(phase)));
+    mg_logf(MG_LOG_ERROR, "%s", why);
+    x->answer_head = NULL;
+    if (!e->continue_on_error)
+        return MG_ERROR;
+    if (is_body(phase))
+        b->piece = b->before;
+    else
+        mg_undo_apply(x);
+    return MG_CONTINUE;
+}
+
+/* Still inside the frame, so that what is logged names the plugin. */
+static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, int phase, enum mg_verdict v)
+{
+    switch (v) {
+    case MG_CONTINUE:
+        x->answer_head = NULL; /* recorded but not meant */
+        if (!is_body(phase))
+            x->undo = NULL;
+        return v;
+    case MG_WAIT:
+        if (has_op(x, e, phase))
+            return v;
+        return fail(x, e, phase, "the plugin waits, but for nothing that is under way");
+    case MG_RESPOND:
+        if (x->answer_head) {
+            if (!is_body(phase))
+                x->undo = NULL;
+            x->last_entry = e->index;
+            return v;
+        }
+        return fail(x, e, phase, "the plugin says that it answers, but recorded no answer");
+    case MG_ERROR:
+        return fail(x, e, phase, "the plugin failed");
+    }
+    return fail(x, e, phase, "the plugin returned something that is no verdict");
+}
+
+int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
+{
+    uint64_t bit = (uint64_t)1 << e->index;
+    struct frame f;
+    int r;
+
+    if ((phase == MG_ON_RESPONSE || phase == MG_ON_RESPONSE_BODY) && !(x->began & bit))
+        return 0;
+    if (e->when < 0)
+        return 1;
+    if (x->seen & bit)
+        return !(x->skipped & bit);
+    x->seen |= bit;
+    enter(x, &f, e, phase);
+    r = mg_chain_when ? mg_chain_when(x, e->when) : MG_ENOENT;
+    if (r < 0 && fail(x, e, phase, "the entry's `when` failed") == MG_CONTINUE)
+        r = 0;
+    leave(x, &f, MG_CONTINUE);
+    if (r <= 0)
+        x->skipped |= bit;
+    return r;
+}
+
+enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn)
+{
+    enum mg_verdict v;
+    struct frame f;
+
+    enter(x, &f, e, phase);
+    if (e->continue_on_error && !is_body(phase) && phase != MG_ON_LOG && mg_undo_save(x)) {
+        v = fail(x, e, phase, "no memory left to keep what the plugin may change; it was skipped");
+    } else {
+        v = fn(mg_handle_of(x), e->self, e->locals[x->worker->index]);
+        v = settle(x, e, phase, v);
+    }
+    leave(x, &f, v);
+    return v;
+}
+
+/* One that it waits for and that has ended, oldest first. */
+static struct mg_op *ended_op(struct mg_exchange *x, const struct mg_chain_entry *e, int phase)
+{
+    mg_list_each(n, &x->ops)
+    {
+        struct mg_op *op = mg_container(n, struct mg_op, node);
+
+        if (op->has_ended && op->entry == e->index && op->phase == phase)
+            return op;
+    }
+    return NULL;
+}
+
+enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
+{
+    enum mg_verdict v = MG_WAIT;
+    struct mg_op *op;
+
+    while (v == MG_WAIT && (op = ended_op(x, e, phase))) {
+        int id = op->id, status = op->status;
+        struct frame f;
+
+        mg_list_remove(&op->node);
+        enter(x, &f, e, phase);
+        v = e->plugin->on_wake ? e->plugin->on_wake(mg_handle_of(x), e->self, e->locals[x->worker->index], id, status)
+                               : MG_CONTINUE;
+        v = settle(x, e, phase, v);
+        leave(x, &f, v);
+    }
+    return v;
+}

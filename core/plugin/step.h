@@ -1,0 +1,27 @@
+/* step.h - calling one entry of a chain: the bookkeeping around a plugin's function, in one place.
+ *
+ * Inside plugin/: chain.c walks the phases of heads, body.c those of bodies. */
+#ifndef MG_PLUGIN_STEP_H
+#define MG_PLUGIN_STEP_H
+
+#include "plugin/chain.h"
+
+/* Does the entry take part in this phase of this exchange? Asks its `when` once. 1, 0, or < 0 when `when` raised and the
+ * entry says on_error = "fail" (logged). */
+int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phase);
+/* Call the entry, and make its verdict sound: MG_RESPOND has an answer, MG_WAIT an operation, MG_ERROR is logged, and
+ * undone where the entry says on_error = "continue". */
+enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn);
+/* Give the entry what has ended of the operations that it waits for. MG_WAIT: none, or it waits on. */
+enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, int phase);
+const char *mg_phase_name(int phase);
+
+/* undo.c: heads as values. Save before an entry runs; 0 or MG_ENOMEM. */
+int mg_undo_save(struct mg_exchange *x);
+void mg_undo_apply(struct mg_exchange *x);
+
+/* body.c: an entry asked for a body that is in `whole` already: run it through the steps between. MG_CONTINUE when there
+ * was nothing to do. */
+enum mg_verdict mg_body_regather(struct mg_exchange *x);
+
+#endif
