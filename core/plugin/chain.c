@@ -97,7 +97,7 @@ static enum mg_verdict step_done(struct mg_exchange *x, enum mg_verdict v)
         return v;
     }
     /* It may have asked for a body that is over the limit by its own word, or that another entry gathered. */
-    if (x->body[MG_REQUEST].gather == MG_GATHER_REFUSED || x->body[MG_RESPONSE].gather == MG_GATHER_REFUSED) {
+    if (x->body[x->phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST].gather == MG_GATHER_REFUSED) {
         x->is_waiting = false;
         x->step++;
         return MG_ERROR;

@@ -11,6 +11,11 @@ static bool lists(const char *const *facts, const char *fact)
     return false;
 }
 
+static const char *const *provides(const struct mg_chain_entry *e)
+{
+    return mg_plugin_provides(e->plugin, e->info.conf);
+}
+
 /* Why an entry's word cannot be relied on; NULL when it can. */
 static const char *doubt(const struct mg_chain_entry *e)
 {
@@ -30,7 +35,7 @@ static void explain(struct mg_chain_entry **entries, int n, int i, const char *f
     for (int k = 0; k < n; k++) {
         const struct mg_chain_entry *e = entries[k];
 
-        if (k == i || !lists(e->plugin->provides, fact))
+        if (k == i || !lists(provides(e), fact))
             continue;
         snprintf(out, room, "%s needs \"%s\" from an entry before it; %s provides it, but %s", name, fact, e->plugin->name,
                  k > i ? "stands after it" : doubt(e));
@@ -44,13 +49,13 @@ void mg_chain_check_facts(struct mg_chain_entry **entries, int n, void (*mistake
     char message[256];
 
     for (int i = 0; i < n; i++) {
-        const char *const *need = entries[i]->plugin->needs;
+        const char *const *need = mg_plugin_needs(entries[i]->plugin, entries[i]->info.conf);
 
         for (; need && *need; need++) {
             bool met = false;
 
             for (int k = 0; k < i && !met; k++)
-                met = lists(entries[k]->plugin->provides, *need) && !doubt(entries[k]);
+                met = lists(provides(entries[k]), *need) && !doubt(entries[k]);
             if (met)
                 continue;
             explain(entries, n, i, *need, message, sizeof message);

@@ -226,8 +226,8 @@ int mg_library_open(const char *path, struct mg_str name, const struct mg_plugin
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     struct library *l;
-    char *bytes;
-    size_t n;
+    char *bytes = NULL;
+    size_t n = 0;
     int rc = read_file(path, &bytes, &n, err);
 
     if (rc)

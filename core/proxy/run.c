@@ -137,7 +137,14 @@ static bool passed(struct mg_exchange *x, enum mg_verdict v)
         return false;
     default:
         mg_loop_disarm(&x->worker->loop, &x->plugin_timer);
-        mg_answer_error(x, 500, "plugin_error", NULL);
+        if (x->phase <= MG_ON_REQUEST && x->body[MG_REQUEST].gather == MG_GATHER_REFUSED) {
+            x->close_after = true;
+            mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
+        } else if (x->phase == MG_ON_RESPONSE && x->body[MG_RESPONSE].gather == MG_GATHER_REFUSED) {
+            mg_answer_error(x, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
+        } else {
+            mg_answer_error(x, 500, "plugin_error", NULL);
+        }
         return false;
     }
 }
@@ -146,11 +153,9 @@ static enum next step_rewrite(struct mg_exchange *x)
 {
     if (x->is_waiting)
         return WAIT;
-    if (mg_chain_has(x, MG_ON_REWRITE)) {
-        mg_chain_begin(x, MG_ON_REWRITE);
-        if (!passed(x, mg_chain_run(x)))
-            return x->is_waiting ? WAIT : AGAIN;
-    }
+    mg_chain_begin(x, MG_ON_REWRITE);
+    if (!passed(x, mg_chain_run(x)))
+        return x->is_waiting ? WAIT : AGAIN;
     x->state = MG_ST_ROUTE;
     return AGAIN;
 }
@@ -205,11 +210,9 @@ static enum next step_request(struct mg_exchange *x)
 {
     if (x->is_waiting)
         return WAIT;
-    if (mg_chain_has(x, MG_ON_REQUEST)) {
-        mg_chain_begin(x, MG_ON_REQUEST);
-        if (!passed(x, mg_chain_run(x)))
-            return x->is_waiting ? WAIT : AGAIN;
-    }
+    mg_chain_begin(x, MG_ON_REQUEST); /* also when none has it: who saw the request is noted */
+    if (!passed(x, mg_chain_run(x)))
+        return x->is_waiting ? WAIT : AGAIN;
     x->state = MG_ST_CONNECT;
     return AGAIN;
 }
