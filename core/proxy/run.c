@@ -160,6 +160,12 @@ static enum next step_rewrite(struct mg_exchange *x)
     return AGAIN;
 }
 
+/* Without a route there is no request phase: the global chain's response phases run all the same. */
+static void begin_all(struct mg_exchange *x)
+{
+    x->began = x->chain->entries_n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << x->chain->entries_n) - 1;
+}
+
 static void take_route(struct mg_exchange *x, const struct mg_route *route)
 {
     x->route = route;
@@ -178,12 +184,14 @@ static enum next step_route(struct mg_exchange *x)
     const struct mg_route *route;
 
     if (port->redirect_https && !x->is_https) {
+        begin_all(x);
         mg_answer_redirect(x, port->redirect_https, port->redirect_port);
         return AGAIN;
     }
     mg_router_match(x->snapshot->router, &q, &x->arena, &x->found);
     route = x->found.route;
     if (!route) {
+        begin_all(x);
         if (x->found.path_exists) {
             mg_answer_error(x, 405, NULL, "This method is not allowed here.");
             mg_headers_set_id(&x->res->headers, &x->arena, MG_H_ALLOW, x->found.allow);
@@ -194,10 +202,12 @@ static enum next step_route(struct mg_exchange *x)
     }
     take_route(x, route);
     if (route->redirect_https && !x->is_https) {
+        begin_all(x);
         mg_answer_redirect(x, route->redirect_https, 443);
         return AGAIN;
     }
     if (route->limits.body > 0 && x->req->framing == MG_BODY_LENGTH && x->req->length > route->limits.body) {
+        begin_all(x);
         x->close_after = true;
         mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
         return AGAIN;
@@ -351,7 +361,6 @@ static void begin(struct mg_exchange *x, struct mg_head *head)
 {
     mg_client_wait(x->client, MG_CW_NOTHING);
     x->req = head;
-    x->started_wall_us = mg_clock_wall_us();
 }
 
 static void on_head(struct mg_leg *leg, struct mg_head *head)
@@ -371,8 +380,10 @@ static void on_head(struct mg_leg *leg, struct mg_head *head)
     } else if (rc == 0) {
         x->state = MG_ST_REWRITE;
     } else if (rc == MG_ENOMEM) {
+        begin_all(x);
         mg_answer_error(x, 431, NULL, "The request head is too large.");
     } else {
+        begin_all(x);
         x->close_after = true;
         mg_answer_error(x, 400, NULL, "The request target is malformed.");
     }
@@ -420,6 +431,7 @@ static void on_reset(struct mg_leg *leg, int error, int status, const char *why)
         x->close_after = true;
         x->body[MG_REQUEST].got_end = true;
         if (x->req) {
+            begin_all(x);
             mg_answer_error(x, status, NULL, NULL);
             mg_run(x);
         } else {
