@@ -161,7 +161,7 @@ struct mg_exchange {
     bool answer_fed;                /* a recorded answer's body has entered the chain */
     bool awaits_head;               /* io_timer is the first byte's */
     uint16_t depth;                 /* calls into the proxy on the stack (proxy/run.h) */
-    bool client_left, response_started, responding /* on_response has begun */, request_done, was_retried, logged, close_after, head_held;
+    bool client_left, response_started, responding /* on_response has begun */, request_done, was_retried, logged, close_after, awaits_upstream;
 };
 
 /* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */

@@ -115,6 +115,8 @@ void mg_proxy_snapshot(struct mg_worker *w, struct mg_snapshot *s)
 
 static void client_close(struct mg_client *c)
 {
+    if (c->stream.is_closing)
+        return;
     mg_loop_disarm(&c->worker->loop, &c->timer);
     c->waits_for = MG_CW_NOTHING;
     mg_stream_close(&c->stream);

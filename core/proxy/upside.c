@@ -222,7 +222,7 @@ int mg_up_take(struct mg_exchange *x)
     x->wait.done = taken;
     x->wait.fresh = x->was_retried;
     x->wait.connect_ms = x->route->connect_ms;
-    x->head_held = true; /* waiting for a connection: mg_up_release must give it up */
+    x->awaits_upstream = true; /* mg_up_release must give it up */
     conn = mg_upstream_take(x->worker->upstreams, x->upstream, &x->wait);
     if (!conn)
         return 0;
@@ -234,9 +234,9 @@ void mg_up_release(struct mg_exchange *x)
 {
     struct mg_leg *up = x->up;
 
-    if (x->head_held && !up)
+    if (x->awaits_upstream && !up)
         mg_upstream_cancel(&x->wait);
-    x->head_held = false;
+    x->awaits_upstream = false;
     mg_loop_disarm(&x->worker->loop, &x->io_timer);
     if (!up)
         return;
