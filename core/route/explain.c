@@ -3,6 +3,7 @@
  * Every way is asked by itself, without the tries, and the ways are then put in order of preference: a second
  * opinion on match.c, which the specs use as such. */
 #include "route/parts.h"
+#include "base/alloc.h"
 
 #include <stdlib.h>
 
@@ -144,7 +145,7 @@ static size_t judge_all(const struct mg_router *r, const struct mg_router_query 
 void mg_router_explain(const struct mg_router *r, const struct mg_router_query *q, struct mg_arena *a,
                        void (*line)(void *arg, const struct mg_pattern *p, const char *why_not), void *arg)
 {
-    struct verdict *all = malloc((r->ways_n + 1) * sizeof *all);
+    struct verdict *all = mg_malloc((r->ways_n + 1) * sizeof *all);
     size_t n;
 
     if (!all)
@@ -156,5 +157,5 @@ void mg_router_explain(const struct mg_router *r, const struct mg_router_query *
 
         line(arg, all[i].way->asks->pattern, all[i].stage == FITS ? NULL : why ? why : "out of memory");
     }
-    free(all);
+    mg_free(all);
 }

@@ -1,8 +1,8 @@
 /* router.c - patterns into ways, ways into the tries of their hosts; every mistake of the config on the way. */
 #include "route/parts.h"
+#include "base/alloc.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 struct build {
     struct mg_router *r;
@@ -179,7 +179,7 @@ struct mg_router *mg_router_new(const struct mg_pattern *patterns, size_t n,
 {
     struct build b = { .patterns = patterns, .mistake = mistake, .arg = arg };
 
-    b.r = calloc(1, sizeof *b.r);
+    b.r = mg_calloc(1, sizeof *b.r);
     if (!b.r)
         return NULL;
     mg_arena_init(&b.r->arena, NULL, SIZE_MAX);
@@ -209,5 +209,5 @@ void mg_router_free(struct mg_router *r)
         mg_re_free(re);
     mg_map_deinit(&r->regexes);
     mg_arena_deinit(&r->arena);
-    free(r);
+    mg_free(r);
 }
