@@ -72,6 +72,14 @@ static void fire_slot(struct mg_wheel *w, struct mg_list *slot, uint64_t tick)
     }
 }
 
+void mg_wheel_skip(struct mg_wheel *w, int64_t now_ms)
+{
+    uint64_t to = (uint64_t)now_ms / MG_TICK_MS;
+
+    if (to > w->tick)
+        w->tick = to;
+}
+
 void mg_wheel_advance(struct mg_wheel *w, int64_t now_ms)
 {
     uint64_t to = (uint64_t)now_ms / MG_TICK_MS, from = w->tick + 1;

@@ -29,6 +29,8 @@ void mg_timer_init(struct mg_timer *t, void (*fire)(struct mg_timer *));
 void mg_timer_arm(struct mg_wheel *w, struct mg_timer *t, int64_t after_ms);
 void mg_timer_disarm(struct mg_wheel *w, struct mg_timer *t); /* harmless when not armed */
 static inline bool mg_timer_armed(const struct mg_timer *t) { return t->node.next != &t->node; }
+/* The owner slept while nothing was armed (one that was armed just now is due later): catch up without looking. */
+void mg_wheel_skip(struct mg_wheel *w, int64_t now_ms);
 /* Fire what is due at now_ms (monotonic). */
 void mg_wheel_advance(struct mg_wheel *w, int64_t now_ms);
 /* Milliseconds until the next tick that has something due, at most 1000; -1 when nothing is armed. */

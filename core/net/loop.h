@@ -16,6 +16,8 @@ enum { MG_READ_BYTES = 65536, MG_BLOCK_BYTES = 16384 };
 
 struct mg_block { struct mg_block *next; uint32_t from, to; char bytes[]; }; /* MG_BLOCK_BYTES in all */
 
+struct mg_request; /* net/stream_private.h: what libuv needs while a connect, write or shutdown is under way */
+
 struct mg_loop {
     uv_loop_t uv;
     uv_timer_t tick;
@@ -24,8 +26,13 @@ struct mg_loop {
     struct mg_list dirty;          /* of struct mg_stream */
     struct mg_block *blocks;       /* spare output blocks */
     size_t blocks_n;
+    struct mg_request *requests;   /* spare ones */
+    uint64_t wake_tick;            /* the wheel's tick at which `tick` fires; UINT64_MAX: it is off */
     struct mg_chunk_pool chunks;   /* spare arena chunks */
     char *read_buffer;             /* MG_READ_BYTES */
+    char *plain_buffer;            /* TLS: what one read holds in the clear, and */
+    char *wire_buffer;             /* records on their way out (net/tls_conn.c); made with the first TLS stream */
+    size_t wire_n;
     void *owner;                   /* the worker */
 };
 
@@ -33,17 +40,14 @@ int mg_loop_init(struct mg_loop *loop);
 /* All handles of the owner must be closed. Closes ours, runs the loop until they are gone, frees. */
 void mg_loop_deinit(struct mg_loop *loop);
 static inline int64_t mg_loop_now_ms(struct mg_loop *loop) { return (int64_t)uv_now(&loop->uv); }
-static inline void mg_loop_arm(struct mg_loop *loop, struct mg_timer *t, int64_t after_ms);
-void mg_loop_wake_at(struct mg_loop *loop); /* see to it that the tick timer is on; called by mg_loop_arm */
+void mg_loop_wake_at(struct mg_loop *loop, uint64_t due_tick); /* have the tick timer fire by then; for mg_loop_arm */
+/* Arm, or move when armed. On the loop's thread. */
 static inline void mg_loop_arm(struct mg_loop *loop, struct mg_timer *t, int64_t after_ms)
 {
-    bool first = loop->wheel.armed == 0;
-
-    if (first)
-        mg_wheel_advance(&loop->wheel, mg_loop_now_ms(loop));
+    loop->wheel.now_ms = mg_loop_now_ms(loop);
     mg_timer_arm(&loop->wheel, t, after_ms);
-    if (first)
-        mg_loop_wake_at(loop);
+    if (t->due_tick < loop->wake_tick)
+        mg_loop_wake_at(loop, t->due_tick);
 }
 static inline void mg_loop_disarm(struct mg_loop *loop, struct mg_timer *t) { mg_timer_disarm(&loop->wheel, t); }
 void mg_loop_flush(struct mg_loop *loop);

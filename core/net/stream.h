@@ -48,10 +48,13 @@ struct mg_stream {
     struct mg_list dirty_node;
     struct mg_block *out_first, *out_last; /* output that waits */
     size_t out_bytes;                /* in them */
+    size_t plain_bytes;              /* TLS: gathered, not yet encrypted */
     size_t high, low;                /* marks; set by init to 128 KiB and 32 KiB */
     uint64_t bytes_in, bytes_out;    /* payload handed up, payload accepted */
-    int64_t wrote_ms;                /* loop time at which the socket last took bytes */
+    int64_t wrote_ms;                /* loop time at which the socket last took bytes (it is asked in steps of 64 KiB) */
     unsigned is_open : 1, is_paused : 1, is_full : 1, is_writing : 1, is_closing : 1, has_ended : 1, wants_shutdown : 1, wants_flushed : 1, is_pipe : 1;
+    unsigned has_handle : 1, is_up : 1 /* connected, below TLS */, is_broken : 1, is_reading : 1, has_shut : 1;
+    int error;                       /* why it broke, until that has been told */
     void *owner;                     /* the caller's */
 };
 
@@ -71,14 +74,15 @@ int mg_stream_write2(struct mg_stream *s, const char *a, size_t a_n, const char 
 char *mg_stream_reserve(struct mg_stream *s, size_t n);
 void mg_stream_commit(struct mg_stream *s, size_t n);
 void mg_stream_flush(struct mg_stream *s);
-/* Ask for one on_drain when nothing waits to be written any more (ask mg_stream_is_flushed first: it never comes inside this call). */
-static inline void mg_stream_notify_flushed(struct mg_stream *s) { s->wants_flushed = 1; }
 /* Nothing waits to be written. */
-static inline bool mg_stream_is_flushed(const struct mg_stream *s) { return s->out_bytes == 0 && !s->is_writing; }
+static inline bool mg_stream_is_flushed(const struct mg_stream *s) { return s->out_bytes + s->plain_bytes == 0 && !s->is_writing; }
+/* Call on_drain once when nothing waits; never inside this call, also when nothing waits now. */
+void mg_stream_notify_flushed(struct mg_stream *s);
 /* Send what waits, then end our half (TLS: close_notify first). */
 void mg_stream_shutdown(struct mg_stream *s);
 void mg_stream_pause(struct mg_stream *s);
 void mg_stream_resume(struct mg_stream *s);
+/* What waits is offered to the socket once more (TLS: with close_notify), then dropped. */
 void mg_stream_close(struct mg_stream *s);
 /* As close, with a TCP reset, so that the peer does not take a cut body for a whole one. */
 void mg_stream_abort(struct mg_stream *s);
