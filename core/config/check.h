@@ -1,6 +1,7 @@
 /* check.h - a tree against a table of fields (plugin.h): every mistake, each with its cure.
  *
- * The same tables serve the core's own sections and the plugins'. One pass checks and normalises in place
+ * The same tables serve the core's own sections and the plugins' (preset of a list: items with commas
+ * between; of a table: "{}", its fields' own defaults). One pass checks and normalises in place
  * (defaults filled in, "5s" becomes 5000, "64k" becomes 65536, positional and single forms become the full one); a second fills C
  * structs from what passed. */
 #ifndef MG_CONFIG_CHECK_H
@@ -9,7 +10,9 @@
 #include "base/error.h"
 #include "config/config.h"
 
-struct mg_mistake { struct mg_str file; int line; struct mg_str path, message; };
+/* at: where; its file and line are looked up when the text is made, so that mg_config_locate may run in between. */
+struct mg_mistake { struct mg_str file; int line; struct mg_str path, message; const struct mg_value *at; };
+struct mg_check_pattern { const char *pattern; struct mg_re *re; };
 
 /* Gathers mistakes. All zero to begin; memory is the arena's. */
 struct mg_check {
@@ -18,8 +21,16 @@ struct mg_check {
     size_t n, room;
     const char *suffix;         /* " (plugin rate-limit)" on every message while set; NULL */
     struct mg_str folder;       /* for MG_PATH */
+    struct mg_str main_file;    /* named where no other file is known */
+    bool no_defaults;           /* do not put defaults into the tree: mg_fields_fill knows them too, and large configs stay small */
+    bool is_secret;             /* the value in hand is not to be shown */
+    struct mg_check_pattern patterns[16]; /* compiled, for fields with `pattern` */
+    size_t patterns_n;
 };
 void mg_check_add(struct mg_check *c, const struct mg_value *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* At a key that `table` does not have, or the key itself: "routes.users.limit". */
+void mg_check_add_key(struct mg_check *c, const struct mg_value *table, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* "gateway.lua:41: routes.users.plugins[2].limt: unknown key; did you mean "limit"? (plugin rate-limit)\n", one line each,
  * ordered by file and line. */
 struct mg_str mg_check_text(struct mg_check *c, struct mg_arena *a);
@@ -36,6 +47,13 @@ struct mg_value *mg_fields_mask(const struct mg_field *fields, size_t field_byte
  * struct's size. NULL when a description is wrong (err says which). */
 const struct mg_field *mg_fields_from_value(const struct mg_value *v, struct mg_arena *a, size_t *bytes, struct mg_error *err);
 /* "5s" -> 5000; "64k" -> 65536; false when malformed. */
+/* A field of a table with a stride: false past its end (a field without name). */
+bool mg_field_at(const struct mg_field *fields, size_t field_bytes, size_t i, struct mg_field *out);
+/* The default of a field as a checked value; NULL when it has none (or is out of memory). */
+struct mg_value *mg_field_preset(const struct mg_field *f, size_t field_bytes, struct mg_arena *a);
+/* What a field takes, for people: "a whole number from 1 to 63". */
+void mg_field_expects(const struct mg_field *f, size_t field_bytes, char *buf, size_t n);
+const char *mg_type_name(enum mg_type type);
 bool mg_duration_parse(struct mg_str s, int64_t *ms);
 bool mg_size_parse(struct mg_str s, int64_t *bytes);
 
