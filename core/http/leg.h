@@ -26,8 +26,8 @@ struct mg_leg_events {
     /* The message is complete; trailers are NULL when there are none. Also directly after on_head when there is no body. */
     void (*on_end)(struct mg_leg *leg, struct mg_headers *trailers);
     /* The peer broke off or broke the rules: MG_ECLOSED, MG_EPROTO (`why` a word for the log), MG_ETIMEOUT,
-     * MG_ETOOBIG, UV_E*. status: for a client leg before its head was whole, the status to answer (400, 408, 413, 414, 431,
-     * 501, 505…), else 0. */
+     * MG_ETOOBIG, UV_E*. status: for a client leg whose head or body broke the rules before an answer began, the status to
+     * answer on the same leg (400, 413, 414, 417, 431, 501, 503, 505; on_drain is still raised for it), else 0. */
     void (*on_reset)(struct mg_leg *leg, int error, int status, const char *why);
     /* Output has drained after MG_FULL. */
     void (*on_drain)(struct mg_leg *leg);
