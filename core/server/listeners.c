@@ -59,14 +59,19 @@ static void begin_pressure(struct mg_listeners *l)
     l->pressure_logged = true;
     l->pressure_since_ms = mg_loop_now_ms(&l->worker->loop);
     mg_log_number_c("limit", l->fd_limit);
-    mg_logf(MG_LOG_WARN, "file descriptors run short: new connections wait until some are free");
+    mg_logf(MG_LOG_WARN, "file descriptors or memory run short: new connections wait until there are some");
 }
 
-/* libuv has accepted this one already and stops polling while nobody takes it. */
-static void take_held(struct mg_listening *s)
+/* libuv has accepted one already and stops polling while nobody takes it. The proxy leaves it there when it has no
+ * memory for a connection. */
+static void hand_over(struct mg_listening *s)
 {
     s->is_held = false;
     mg_client_accept(s->set->worker, &s->h.uv, s->conf);
+    if (s->h.uv.accepted_fd >= 0) {
+        s->is_held = true;
+        begin_pressure(s->set);
+    }
 }
 
 static void on_pressure(uv_timer_t *timer)
@@ -79,11 +84,11 @@ static void on_pressure(uv_timer_t *timer)
         if (is_short_of_fds(l))
             return;
         if (s->is_held && !s->is_closing)
-            take_held(s);
+            hand_over(s);
     }
     l->under_pressure = false;
     uv_timer_stop(&l->pressure);
-    mg_logf(MG_LOG_INFO, "file descriptors are free again: accepting");
+    mg_logf(MG_LOG_INFO, "accepting connections again");
 }
 
 /* ---- accepting ---- */
@@ -111,7 +116,7 @@ static void on_connection(uv_stream_t *listener, int status)
         begin_pressure(s->set);
         return;
     }
-    mg_client_accept(s->set->worker, listener, s->conf);
+    hand_over(s);
 }
 
 /* ---- opening ---- */
@@ -204,7 +209,7 @@ static void shut_door(struct mg_listening *s)
     s->turns = CLOSE_TURNS;
     s->set->closing_n++;
     if (s->is_held)
-        take_held(s);
+        hand_over(s);
 }
 
 static void on_closer(uv_timer_t *timer)

@@ -1,0 +1,24 @@
+/* admin.h - what an operator asks of a running gateway, over HTTP on the admin listener.
+ *
+ *   GET  /live      200 while the process turns
+ *   GET  /ready     200 when it serves, 503 while it starts or drains
+ *   GET  /status    JSON: version, snapshot, last reload, workers, listeners, upstreams
+ *   GET  /metrics   Prometheus text
+ *   POST /reload    loads the config anew: 200, or 422 with every mistake
+ *
+ * There are no credentials, hence the address is loopback or a Unix socket (the config's check sees to it). All on the control
+ * thread. */
+#ifndef MG_ADMIN_ADMIN_H
+#define MG_ADMIN_ADMIN_H
+
+#include "server/gateway.h"
+
+/* Before mg_gateway_run: the admin listener's requests come here. */
+void mg_admin_install(void);
+
+/* JSON text from malloc, or NULL. */
+char *mg_admin_status(const struct mg_gateway *g);
+/* Metrics of plugins and of the core, from malloc; p NULL when out of memory. */
+struct mg_str mg_admin_metrics(const struct mg_gateway *g);
+
+#endif

@@ -1,0 +1,144 @@
+/* metrics.c - the scrape: what plugins declared and counted, then what the core knows by itself. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "admin/admin.h"
+#include "base/sink.h"
+#include "pdk/metric.h"
+
+static void head(FILE *f, const char *name, const char *kind, const char *help)
+{
+    fprintf(f, "# HELP moongate_%s %s\n# TYPE moongate_%s %s\n", name, help, name, kind);
+}
+
+static void one(FILE *f, const char *name, const char *kind, const char *help, double value)
+{
+    head(f, name, kind, help);
+    fprintf(f, "moongate_%s %.17g\n", name, value);
+}
+
+enum figure { REQUESTS, CONNECTIONS, CONNECTIONS_OPEN, EXCHANGES_OPEN };
+
+static double figure_of(const struct mg_worker *w, enum figure which)
+{
+    switch (which) {
+    case REQUESTS: return (double)atomic_load_explicit(&w->requests, memory_order_relaxed);
+    case CONNECTIONS: return (double)atomic_load_explicit(&w->connections, memory_order_relaxed);
+    case CONNECTIONS_OPEN: return (double)atomic_load_explicit(&w->connections_open, memory_order_relaxed);
+    default: return (double)atomic_load_explicit(&w->exchanges_open, memory_order_relaxed);
+    }
+}
+
+static void by_worker(FILE *f, const struct mg_gateway *g, const char *name, const char *kind, const char *help, enum figure which)
+{
+    head(f, name, kind, help);
+    for (int i = 0; i < g->workers_n; i++)
+        fprintf(f, "moongate_%s{worker=\"%d\"} %.17g\n", name, i, figure_of(&g->workers[i].worker, which));
+}
+
+static void resident(FILE *f)
+{
+    long pages = 0, all = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+
+    if (statm && fscanf(statm, "%ld %ld", &all, &pages) == 2)
+        one(f, "resident_bytes", "gauge", "Resident memory of the gateway process.", (double)pages * (double)sysconf(_SC_PAGESIZE));
+    if (statm)
+        fclose(statm);
+}
+
+static void scripts(FILE *f, const struct mg_gateway *g)
+{
+    if (!g->snapshot || !g->snapshot->script)
+        return;
+    head(f, "lua_bytes", "gauge", "Memory of each worker's Lua state.");
+    for (int i = 0; i < g->workers_n; i++)
+        fprintf(f, "moongate_lua_bytes{worker=\"%d\"} %zu\n", i, mg_script_memory(g->snapshot->script, i));
+}
+
+/* Backslash, quote and newline are written as escapes in label values. */
+static void label(FILE *f, const char *name, struct mg_str value)
+{
+    fprintf(f, "%s=\"", name);
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] == '\n')
+            fputs("\\n", f);
+        else if (value.p[i] == '"' || value.p[i] == '\\')
+            fprintf(f, "\\%c", value.p[i]);
+        else
+            fputc(value.p[i], f);
+    }
+    fputc('"', f);
+}
+
+struct upstream_walk { FILE *f; const char *name; int which; };
+
+static void upstream_line(void *arg, const struct mg_upstream_status *s)
+{
+    const struct upstream_walk *w = arg;
+    double values[] = { s->active, s->idle, (double)s->requests, (double)s->failures };
+
+    fprintf(w->f, "moongate_%s{", w->name);
+    label(w->f, "upstream", s->name);
+    fputc(',', w->f);
+    label(w->f, "target", s->target);
+    fprintf(w->f, "} %.17g\n", values[w->which]);
+}
+
+static void upstreams(FILE *f)
+{
+    static const struct { const char *name, *kind, *help; } figures[] = {
+        { "upstream_connections_active", "gauge", "Connections to the target that serve a request." },
+        { "upstream_connections_idle", "gauge", "Connections to the target that are kept." },
+        { "upstream_target_requests_total", "counter", "Requests sent to the target." },
+        { "upstream_target_failures_total", "counter", "Requests to the target that failed." },
+    };
+
+    for (int i = 0; i < 4; i++) {
+        struct upstream_walk w = { f, figures[i].name, i };
+
+        head(f, figures[i].name, figures[i].kind, figures[i].help);
+        mg_upstream_each(upstream_line, &w);
+    }
+}
+
+static void core_figures(FILE *f, const struct mg_gateway *g)
+{
+    by_worker(f, g, "worker_requests_total", "counter", "Requests begun.", REQUESTS);
+    by_worker(f, g, "worker_connections_total", "counter", "Connections accepted.", CONNECTIONS);
+    by_worker(f, g, "worker_connections_open", "gauge", "Connections open.", CONNECTIONS_OPEN);
+    by_worker(f, g, "worker_exchanges_open", "gauge", "Requests under way.", EXCHANGES_OPEN);
+    one(f, "snapshot", "gauge", "Number of the configuration in force.", g->snapshot ? (double)g->snapshot->number : 0);
+    one(f, "reloads_ok_total", "counter", "Configurations that came into force.", (double)g->reload.reloads_ok);
+    one(f, "reloads_failed_total", "counter", "Configurations that were refused.", (double)g->reload.reloads_failed);
+    one(f, "ready", "gauge", "1 while the gateway serves.", mg_gateway_is_ready(g));
+    one(f, "start_time_seconds", "gauge", "When the process started, since 1970.", (double)g->started_us / 1e6);
+    one(f, "log_lines_dropped_total", "counter", "Access log lines dropped as the disk lagged.", (double)mg_sink_dropped());
+    resident(f);
+    scripts(f, g);
+    upstreams(f);
+}
+
+struct mg_str mg_admin_metrics(const struct mg_gateway *g)
+{
+    struct mg_str plugins = { 0 };
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f;
+
+    if (mg_metrics_text(&plugins) != 0)
+        return mg_str(NULL, 0);
+    f = open_memstream(&text, &n);
+    if (!f) {
+        free((char *)(uintptr_t)plugins.p);
+        return mg_str(NULL, 0);
+    }
+    fwrite(plugins.p, 1, plugins.n, f);
+    free((char *)(uintptr_t)plugins.p);
+    core_figures(f, g);
+    if (fclose(f) != 0) {
+        free(text);
+        return mg_str(NULL, 0);
+    }
+    return mg_str(text, n);
+}

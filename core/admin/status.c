@@ -1,0 +1,132 @@
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+#include "admin/admin.h"
+#include "base/clock.h"
+#include "base/sink.h"
+
+static const char *state_name(int state)
+{
+    static const char *const names[] = { "starting", "serving", "draining", "ended" };
+
+    return names[state];
+}
+
+static void add_str(cJSON *o, const char *key, struct mg_str s)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "%.*s", (int)(s.n < sizeof text ? s.n : sizeof text - 1), s.p ? s.p : "");
+    cJSON_AddStringToObject(o, key, text);
+}
+
+static void add_time(cJSON *o, const char *key, int64_t wall_us)
+{
+    time_t seconds = (time_t)(wall_us / 1000000);
+    char text[32] = "";
+    struct tm tm;
+
+    if (gmtime_r(&seconds, &tm))
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    cJSON_AddStringToObject(o, key, text);
+}
+
+static void add_reload(cJSON *o, const struct mg_reload *r)
+{
+    cJSON_AddNumberToObject(o, "reloads_ok", (double)r->reloads_ok);
+    cJSON_AddNumberToObject(o, "reloads_failed", (double)r->reloads_failed);
+    cJSON_AddBoolToObject(o, "under_way", r->phase != MG_RELOAD_IDLE);
+    if (!r->last_us)
+        return;
+    cJSON_AddBoolToObject(o, "last_ok", r->last_ok);
+    add_time(o, "last_at", r->last_us);
+    cJSON_AddStringToObject(o, "last_text", r->last_text ? r->last_text : "");
+}
+
+static void add_snapshots(cJSON *o, const struct mg_reload *r)
+{
+    cJSON *list = cJSON_AddArrayToObject(o, "generations");
+
+    for (int i = 0; i < MG_GENERATIONS; i++) {
+        cJSON *g;
+
+        if (!r->generations[i].snapshot)
+            continue;
+        g = cJSON_CreateObject();
+        cJSON_AddNumberToObject(g, "snapshot", (double)r->generations[i].snapshot->number);
+        cJSON_AddBoolToObject(g, "retired", r->generations[i].is_retired);
+        cJSON_AddItemToArray(list, g);
+    }
+}
+
+static void add_worker(cJSON *list, const struct mg_thread *t)
+{
+    const struct mg_worker *w = &t->worker;
+    cJSON *o = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(o, "index", w->index);
+    cJSON_AddNumberToObject(o, "requests", (double)atomic_load_explicit(&w->requests, memory_order_relaxed));
+    cJSON_AddNumberToObject(o, "connections", (double)atomic_load_explicit(&w->connections, memory_order_relaxed));
+    cJSON_AddNumberToObject(o, "connections_open", (double)atomic_load_explicit(&w->connections_open, memory_order_relaxed));
+    cJSON_AddNumberToObject(o, "exchanges_open", (double)atomic_load_explicit(&w->exchanges_open, memory_order_relaxed));
+    cJSON_AddNumberToObject(o, "turns", (double)atomic_load_explicit(&w->turns, memory_order_relaxed));
+    cJSON_AddBoolToObject(o, "held_by_a_plugin", t->stall_reported);
+    cJSON_AddItemToArray(list, o);
+}
+
+static void add_upstream(void *arg, const struct mg_upstream_status *s)
+{
+    cJSON *o = cJSON_CreateObject();
+
+    add_str(o, "name", s->name);
+    add_str(o, "target", s->target);
+    cJSON_AddBoolToObject(o, "resolved", s->resolved);
+    cJSON_AddNumberToObject(o, "active", s->active);
+    cJSON_AddNumberToObject(o, "idle", s->idle);
+    cJSON_AddNumberToObject(o, "requests", (double)s->requests);
+    cJSON_AddNumberToObject(o, "failures", (double)s->failures);
+    cJSON_AddItemToArray(arg, o);
+}
+
+static void add_listeners(cJSON *list, const struct mg_gateway *g)
+{
+    mg_list_each(n, (struct mg_list *)(uintptr_t)&g->addresses) {
+        const struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
+        cJSON *o = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(o, "name", a->name);
+        cJSON_AddStringToObject(o, "address", a->text);
+        cJSON_AddBoolToObject(o, "tls", a->is_tls);
+        cJSON_AddBoolToObject(o, "admin", a->is_admin);
+        cJSON_AddItemToArray(list, o);
+    }
+}
+
+char *mg_admin_status(const struct mg_gateway *g)
+{
+    cJSON *o = cJSON_CreateObject(), *workers;
+    char *text;
+
+    cJSON_AddStringToObject(o, "version", MG_VERSION);
+    cJSON_AddStringToObject(o, "state", state_name(g->state));
+    cJSON_AddNumberToObject(o, "pid", (double)getpid());
+    add_time(o, "started_at", g->started_us);
+    cJSON_AddNumberToObject(o, "uptime_s", (double)((mg_clock_monotonic_us() - g->started_mono_us) / 1000000));
+    if (g->snapshot) {
+        cJSON_AddNumberToObject(o, "snapshot", (double)g->snapshot->number);
+        add_str(o, "digest", g->snapshot->digest);
+        cJSON_AddNumberToObject(o, "routes", (double)g->snapshot->routes_n);
+    }
+    add_snapshots(o, &g->reload);
+    add_reload(cJSON_AddObjectToObject(o, "reload"), &g->reload);
+    workers = cJSON_AddArrayToObject(o, "workers");
+    for (int i = 0; i < g->workers_n; i++)
+        add_worker(workers, &g->workers[i]);
+    add_listeners(cJSON_AddArrayToObject(o, "listeners"), g);
+    mg_upstream_each(add_upstream, cJSON_AddArrayToObject(o, "upstreams"));
+    cJSON_AddNumberToObject(o, "log_lines_dropped", (double)mg_sink_dropped());
+    text = cJSON_Print(o);
+    cJSON_Delete(o);
+    return text;
+}

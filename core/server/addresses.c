@@ -1,0 +1,288 @@
+#include "server/addresses.h"
+
+#include <arpa/inet.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "base/log.h"
+
+static struct mg_open_address *find_in(struct mg_list *list, const char *key)
+{
+    mg_list_each(n, list) {
+        struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
+
+        if (strcmp(a->key, key) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+void mg_address_key(const struct mg_snapshot *s, size_t listener, char out[MG_SOCKET_KEY])
+{
+    const struct mg_listener_conf *l = &s->listeners[listener];
+    struct mg_str id = l->id.n ? l->id : l->address;
+    int same = 1;
+
+    for (size_t i = 0; i < listener; i++)
+        same += mg_str_eq(s->listeners[i].id.n ? s->listeners[i].id : s->listeners[i].address, id);
+    if (same == 1)
+        snprintf(out, MG_SOCKET_KEY, "%.*s", (int)id.n, id.p);
+    else
+        snprintf(out, MG_SOCKET_KEY, "%.*s#%d", (int)id.n, id.p, same);
+}
+
+static int find_listener(const struct mg_snapshot *s, const char *key)
+{
+    char mine[MG_SOCKET_KEY];
+
+    for (size_t i = 0; i < s->listeners_n; i++) {
+        mg_address_key(s, i, mine);
+        if (strcmp(mine, key) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+bool mg_addresses_keep(const char *key, void *snapshot)
+{
+    return find_listener(snapshot, key) >= 0;
+}
+
+/* ---- opening ---- */
+
+/* The address with the port that the system chose. */
+static void describe(struct mg_open_address *a)
+{
+    struct sockaddr_storage sa;
+    socklen_t n = sizeof sa;
+    char ip[INET6_ADDRSTRLEN] = "?";
+
+    if (getsockname(a->fds[0], (struct sockaddr *)&sa, &n) != 0)
+        return;
+    if (sa.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&sa;
+
+        a->port = ntohs(in->sin_port);
+        snprintf(a->text, sizeof a->text, "%s:%d", inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip), a->port);
+    } else if (sa.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&sa;
+
+        a->port = ntohs(in->sin6_port);
+        snprintf(a->text, sizeof a->text, "[%s]:%d", inet_ntop(AF_INET6, &in->sin6_addr, ip, sizeof ip), a->port);
+    } else {
+        snprintf(a->text, sizeof a->text, "unix:%s", ((const struct sockaddr_un *)&sa)->sun_path);
+    }
+}
+
+static int sockets_wanted(const struct mg_snapshot *s, const struct mg_listener_conf *l)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (l->is_admin || l->sa.ss_family == AF_UNIX)
+        return 1;
+    return cpus > s->workers ? (int)cpus : s->workers;
+}
+
+static int open_one(struct mg_gateway *g, const struct mg_snapshot *s, size_t i, struct mg_list *opened, struct mg_error *err)
+{
+    const struct mg_listener_conf *l = &s->listeners[i];
+    struct mg_bind_ask ask = { .sa = l->sa, .backlog = l->backlog > 0 ? l->backlog : 4096, .count = sockets_wanted(s, l) };
+    struct mg_open_address *a;
+
+    mg_address_key(s, i, ask.key);
+    if (find_in(&g->addresses, ask.key))
+        return 0;
+    a = calloc(1, sizeof *a);
+    if (!a)
+        return mg_fail(err, MG_ENOMEM, "out of memory");
+    a->is_admin = l->is_admin;
+    a->is_tls = l->tls != NULL;
+    snprintf(a->key, sizeof a->key, "%s", ask.key);
+    snprintf(a->name, sizeof a->name, "%.*s", (int)l->name.n, l->name.p);
+    a->fds_n = mg_binder_listen(g->binder, &ask, a->fds, MG_SOCKETS_MAX, err);
+    if (a->fds_n <= 0) {
+        int rc = a->fds_n < 0 ? a->fds_n : mg_fail(err, MG_EINVAL, "no socket for %s", ask.key);
+
+        free(a);
+        return rc;
+    }
+    describe(a);
+    mg_list_push(opened, &a->node);
+    return 0;
+}
+
+int mg_addresses_open(struct mg_gateway *g, const struct mg_snapshot *s, struct mg_list *opened, struct mg_error *err)
+{
+    for (size_t i = 0; i < s->listeners_n; i++) {
+        int rc = open_one(g, s, i, opened, err);
+
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+void mg_addresses_move(struct mg_list *to, struct mg_list *from)
+{
+    while (!mg_list_empty(from)) {
+        struct mg_list *n = mg_list_first(from);
+
+        mg_list_remove(n);
+        mg_list_push(to, n);
+    }
+}
+
+/* ---- giving up ---- */
+
+static void drop(struct mg_gateway *g, struct mg_open_address *a)
+{
+    for (int i = 0; i < a->fds_n; i++)
+        if (a->fds[i] >= 0)
+            close(a->fds[i]);
+    mg_binder_drop(g->binder, a->key);
+    mg_list_remove(&a->node);
+    free(a);
+}
+
+void mg_addresses_abandon(struct mg_gateway *g, struct mg_list *opened)
+{
+    mg_list_each(n, opened)
+        drop(g, mg_container(n, struct mg_open_address, node));
+}
+
+void mg_addresses_drop(struct mg_gateway *g, bool admin_too)
+{
+    mg_list_each(n, &g->addresses) {
+        struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
+
+        if (admin_too || !a->is_admin)
+            drop(g, a);
+    }
+}
+
+/* ---- coming into force ---- */
+
+static void open_here(struct mg_thread *t, const char *key, const struct mg_listener_conf *conf, int fd)
+{
+    int rc = fd < 0 ? UV_EBADF : mg_listeners_open(&t->listeners, key, conf, fd);
+
+    if (rc == 0)
+        return;
+    mg_log_text_c("listener", mg_str_c(key));
+    mg_logf(MG_LOG_ERROR, "worker %d cannot listen: %s", t->worker.index, mg_error_name(rc));
+}
+
+/* A Unix socket is one queue for all workers: each accepts from a duplicate. */
+static void take_unix(struct mg_thread *t, struct mg_open_address *a, const struct mg_listener_conf *conf)
+{
+    open_here(t, a->key, conf, fcntl(a->fds[0], F_DUPFD_CLOEXEC, 0));
+}
+
+static void take_share(struct mg_thread *t, struct mg_open_address *a, const struct mg_listener_conf *conf)
+{
+    int step = conf->is_admin ? 1 : t->gateway->workers_n;
+
+    if (conf->sa.ss_family == AF_UNIX) {
+        take_unix(t, a, conf);
+        return;
+    }
+    for (int i = conf->is_admin ? 0 : t->worker.index; i < a->fds_n; i += step) {
+        open_here(t, a->key, conf, a->fds[i]);
+        a->fds[i] = -1;
+    }
+}
+
+void mg_addresses_apply(struct mg_thread *t, struct mg_snapshot *s, struct mg_list *opened)
+{
+    char key[MG_SOCKET_KEY];
+
+    for (size_t i = 0; i < s->listeners_n; i++) {
+        const struct mg_listener_conf *conf = &s->listeners[i];
+        struct mg_open_address *a;
+
+        if (conf->is_admin != t->is_control)
+            continue;
+        mg_address_key(s, i, key);
+        if (mg_listeners_has(&t->listeners, key))
+            mg_listeners_rebind(&t->listeners, key, conf);
+        else if ((a = find_in(opened, key)))
+            take_share(t, a, conf);
+    }
+}
+
+static void close_rest(struct mg_open_address *a)
+{
+    for (int i = 0; i < a->fds_n; i++)
+        if (a->fds[i] >= 0) {
+            close(a->fds[i]);
+            a->fds[i] = -1;
+        }
+}
+
+void mg_addresses_committed(struct mg_gateway *g, struct mg_list *opened)
+{
+    mg_list_each(n, opened) {
+        struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
+
+        close_rest(a);
+        mg_log_text_c("address", mg_str_c(a->text));
+        mg_logf(MG_LOG_INFO, a->is_admin ? "listening (admin)" : "listening");
+    }
+    mg_addresses_move(&g->addresses, opened);
+    mg_list_each(n, &g->addresses) {
+        struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
+
+        if (find_listener(g->snapshot, a->key) < 0)
+            drop(g, a);
+    }
+}
+
+/* ---- for those who started us ---- */
+
+static int write_line(FILE *f, const struct mg_open_address *a)
+{
+    cJSON *o = cJSON_CreateObject();
+    char *text = NULL;
+    int rc = -ENOMEM;
+
+    if (o && cJSON_AddStringToObject(o, "name", a->name) && cJSON_AddStringToObject(o, "configured", a->key) &&
+        cJSON_AddStringToObject(o, "address", a->text) && cJSON_AddNumberToObject(o, "port", a->port) &&
+        cJSON_AddBoolToObject(o, "admin", a->is_admin) && cJSON_AddBoolToObject(o, "tls", a->is_tls) &&
+        (text = cJSON_PrintUnformatted(o)))
+        rc = fprintf(f, "%s\n", text) < 0 ? -EIO : 0;
+    free(text);
+    cJSON_Delete(o);
+    return rc;
+}
+
+/* Whole or not at all: whoever waits for the file may read it as soon as it is there. */
+int mg_addresses_write(const struct mg_gateway *g, const char *path)
+{
+    char *temporary = NULL;
+    FILE *f;
+    int rc = 0;
+
+    if (asprintf(&temporary, "%s.%d", path, (int)getpid()) < 0)
+        return -ENOMEM;
+    f = fopen(temporary, "we");
+    if (!f) {
+        rc = -errno;
+        free(temporary);
+        return rc;
+    }
+    mg_list_each(n, (struct mg_list *)(uintptr_t)&g->addresses)
+        if (rc == 0)
+            rc = write_line(f, mg_container(n, struct mg_open_address, node));
+    if (fclose(f) != 0 && rc == 0)
+        rc = -errno;
+    if (rc == 0 && rename(temporary, path) != 0)
+        rc = -errno;
+    if (rc != 0)
+        unlink(temporary);
+    free(temporary);
+    return rc;
+}

@@ -1,0 +1,467 @@
+#include "server/reload.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/proxy.h"
+#include "server/addresses.h"
+#include "server/build.h"
+#include "server/gateway.h"
+#include "server/instances.h"
+
+enum { SWEEP_MS = 50, RESOLVE_MS = 2000 };
+
+struct mg_reload_job {
+    struct mg_job job;
+    struct mg_gateway *gateway;
+    struct mg_build build;
+    struct mg_list opened;      /* sockets of addresses that were not served before */
+};
+
+static void begin(struct mg_reload *r);
+
+/* ---- what is told ---- */
+
+static void log_lines(int level, const char *text)
+{
+    struct mg_str rest = mg_str_c(text), line;
+
+    while (mg_str_next(&rest, '\n', &line))
+        if (line.n)
+            mg_logf(level, "%.*s", (int)line.n, line.p);
+}
+
+static void answer_waiters(struct mg_reload *r)
+{
+    while (!mg_list_empty(&r->waiters)) {
+        struct mg_reload_waiter *w = mg_container(mg_list_first(&r->waiters), struct mg_reload_waiter, node);
+
+        mg_list_remove(&w->node);
+        w->done(w, r->last_ok, r->last_text ? r->last_text : "");
+    }
+}
+
+/* text: malloc'ed, taken; NULL when there was no memory for it. */
+static void finish(struct mg_reload *r, bool ok, char *text)
+{
+    struct mg_gateway *g = r->gateway;
+
+    r->phase = MG_RELOAD_IDLE;
+    r->last_ok = ok;
+    r->last_us = mg_clock_wall_us();
+    free(r->last_text);
+    r->last_text = text;
+    if (ok)
+        r->reloads_ok++;
+    else
+        r->reloads_failed++;
+    answer_waiters(r);
+    if (g->state == MG_GW_SERVING)
+        mg_binder_note(g->binder, MG_NOTE_READY);
+    if (g->state == MG_GW_STARTING && !ok)
+        mg_gateway_fail(g, 1);
+    if (r->again && g->state <= MG_GW_SERVING)
+        begin(r);
+}
+
+static void finish_failed(struct mg_reload *r, char *text)
+{
+    mg_logf(MG_LOG_ERROR, r->gateway->snapshot ? "reload refused: the snapshot in force serves on" : "cannot start");
+    log_lines(MG_LOG_ERROR, text ? text : "out of memory");
+    finish(r, false, text);
+}
+
+/* ---- building, on the builder thread ---- */
+
+static char *text_of(const struct mg_error *err)
+{
+    return strdup(err->message[0] ? err->message : mg_error_name(err->code));
+}
+
+static int open_scripts(struct mg_reload_job *job, struct mg_error *err)
+{
+    struct mg_snapshot *s = job->build.snapshot;
+
+    for (int i = 0; s->script && i < s->workers; i++) {
+        int rc = mg_script_open(s->script, i, err);
+
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void run_build(struct mg_job *j)
+{
+    struct mg_reload_job *job = mg_container(j, struct mg_reload_job, job);
+    struct mg_error err = { 0 };
+
+    if (mg_snapshot_build(&job->build) != 0) {
+        job->build.snapshot = NULL;
+        return;
+    }
+    if (open_scripts(job, &err) != 0 || mg_addresses_open(job->gateway, job->build.snapshot, &job->opened, &err) != 0) {
+        job->build.mistakes = text_of(&err);
+        mg_snapshot_free(job->build.snapshot);
+        job->build.snapshot = NULL;
+    }
+}
+
+/* What a snapshot leaves behind in the allocator goes back to the system: reloads must not grow the process. */
+static void run_free(struct mg_job *j)
+{
+    struct mg_generation *gen = mg_container(j, struct mg_generation, free_job);
+
+    mg_snapshot_free(gen->snapshot);
+    malloc_trim(0);
+}
+
+static void freed(struct mg_job *j)
+{
+    struct mg_generation *gen = mg_container(j, struct mg_generation, free_job);
+    struct mg_reload *r = gen->reload;
+
+    memset(gen, 0, sizeof *gen);
+    if (r->gateway->upstreams)
+        mg_upstream_control_update(r->gateway->upstreams);
+    if (r->again && r->phase == MG_RELOAD_IDLE && r->gateway->state <= MG_GW_SERVING)
+        begin(r);
+}
+
+/* Nobody uses it any more: to the builder with it. */
+static void free_generation(struct mg_reload *r, struct mg_generation *gen)
+{
+    gen->is_leaving = true;
+    gen->reload = r;
+    gen->free_job = (struct mg_job){ .run = run_free, .done = freed };
+    mg_builder_do(r->gateway->builder, &gen->free_job);
+}
+
+/* ---- retired generations ---- */
+
+static uint64_t pins_of(struct mg_gateway *g, int slot)
+{
+    uint64_t n = atomic_load_explicit(&g->control.worker.pins[slot], memory_order_acquire);
+
+    for (int i = 0; i < g->workers_n; i++)
+        n += atomic_load_explicit(&g->workers[i].worker.pins[slot], memory_order_acquire);
+    return n;
+}
+
+static void left(struct mg_worker *control, void *arg)
+{
+    struct mg_generation *gen = arg;
+    struct mg_gateway *g = mg_container(control, struct mg_gateway, control.worker);
+
+    if (--gen->leaving == 0)
+        free_generation(&g->reload, gen);
+}
+
+static void leave_here(struct mg_worker *w, void *arg)
+{
+    struct mg_generation *gen = arg;
+    struct mg_thread *t = mg_container(w, struct mg_thread, worker);
+
+    mg_instances_leave(gen->snapshot, w->index);
+    mg_gateway_post(&t->gateway->control.worker, left, gen);
+}
+
+static void leave(struct mg_reload *r, struct mg_generation *gen)
+{
+    struct mg_gateway *g = r->gateway;
+
+    gen->is_leaving = true;
+    gen->leaving = g->workers_n;
+    for (int i = 0; i < g->workers_n; i++)
+        mg_gateway_post(&g->workers[i].worker, leave_here, gen);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct mg_reload *r = timer->data;
+    bool is_done = true;
+
+    for (int i = 0; i < MG_GENERATIONS; i++) {
+        struct mg_generation *gen = &r->generations[i];
+
+        if (!gen->snapshot || !gen->is_retired || gen->is_leaving)
+            continue;
+        if (pins_of(r->gateway, i) == 0)
+            leave(r, gen);
+        else
+            is_done = false;
+    }
+    if (is_done)
+        uv_timer_stop(timer);
+}
+
+static void retire(struct mg_reload *r, struct mg_snapshot *s)
+{
+    r->generations[s->slot].is_retired = true;
+    uv_timer_start(&r->sweep, on_sweep, 0, SWEEP_MS);
+}
+
+/* ---- committing ---- */
+
+static void committed(struct mg_worker *control, void *arg)
+{
+    struct mg_reload *r = arg;
+    struct mg_gateway *g = r->gateway;
+    struct mg_snapshot *old = g->snapshot;
+    char *text = NULL;
+
+    (void)control;
+    if (--r->waiting > 0)
+        return;
+    g->snapshot = r->next;
+    r->next = NULL;
+    mg_addresses_committed(g, &r->opened);
+    if (old)
+        retire(r, old);
+    if (asprintf(&text, "snapshot %llu is in force", (unsigned long long)g->snapshot->number) < 0)
+        text = NULL;
+    mg_log_number_c("snapshot", (double)g->snapshot->number);
+    mg_log_text_c("digest", g->snapshot->digest);
+    mg_logf(MG_LOG_INFO, old ? "reloaded" : "started");
+    if (!old)
+        mg_gateway_ready(g);
+    finish(r, true, text);
+}
+
+static void listeners_closed(struct mg_listeners *l, void *arg)
+{
+    struct mg_thread *t = mg_container(l, struct mg_thread, listeners);
+
+    (void)arg;
+    mg_gateway_post(&t->gateway->control.worker, committed, &t->gateway->reload);
+}
+
+static void commit_here(struct mg_worker *w, void *arg)
+{
+    struct mg_reload *r = arg;
+    struct mg_thread *t = mg_container(w, struct mg_thread, worker);
+
+    mg_proxy_snapshot(w, r->next);
+    mg_addresses_apply(t, r->next, &r->opened);
+    mg_listeners_close(&t->listeners, mg_addresses_keep, r->next, listeners_closed, NULL);
+}
+
+static void each_worker(struct mg_reload *r, void (*fn)(struct mg_worker *, void *), bool control_too)
+{
+    struct mg_gateway *g = r->gateway;
+
+    r->waiting = g->workers_n + (control_too ? 1 : 0);
+    for (int i = 0; i < g->workers_n; i++)
+        mg_gateway_post(&g->workers[i].worker, fn, r);
+    if (control_too)
+        mg_gateway_post(&g->control.worker, fn, r);
+}
+
+static void commit(struct mg_reload *r)
+{
+    struct mg_error err = { 0 };
+
+    if (mg_log_configure(&r->next->log, &err) != 0)
+        mg_logf(MG_LOG_ERROR, "%s", err.message);
+    r->phase = MG_RELOAD_COMMITTING;
+    each_worker(r, commit_here, true);
+}
+
+/* ---- preparing ---- */
+
+static void abandon(struct mg_reload *r)
+{
+    char *text = text_of(&r->error);
+
+    mg_addresses_abandon(r->gateway, &r->opened);
+    free_generation(r, &r->generations[r->next->slot]);
+    r->next = NULL;
+    finish_failed(r, text);
+}
+
+static void undone(struct mg_worker *control, void *arg)
+{
+    (void)control;
+    if (--((struct mg_reload *)arg)->waiting == 0)
+        abandon(arg);
+}
+
+static void undo_here(struct mg_worker *w, void *arg)
+{
+    struct mg_reload *r = arg;
+
+    if (r->entered & (UINT64_C(1) << w->index))
+        mg_instances_leave(r->next, w->index);
+    mg_gateway_post(&r->gateway->control.worker, undone, r);
+}
+
+struct prepared { struct mg_reload *reload; int worker; struct mg_error err; };
+
+static void prepared(struct mg_worker *control, void *arg)
+{
+    struct prepared *p = arg;
+    struct mg_reload *r = p->reload;
+
+    (void)control;
+    if (p->err.code == 0)
+        r->entered |= UINT64_C(1) << p->worker;
+    else if (r->error.code == 0)
+        r->error = p->err;
+    free(p);
+    if (--r->waiting > 0)
+        return;
+    if (r->gateway->state > MG_GW_SERVING && r->error.code == 0)
+        mg_fail(&r->error, MG_ECANCELED, "the gateway is stopping");
+    if (r->error.code == 0) {
+        commit(r);
+        return;
+    }
+    r->phase = MG_RELOAD_UNDOING;
+    each_worker(r, undo_here, false);
+}
+
+static void prepare_here(struct mg_worker *w, void *arg)
+{
+    struct mg_reload *r = arg;
+    struct prepared *p = calloc(1, sizeof *p);
+
+    if (!p)
+        abort(); /* 300 bytes: a worker that cannot have them cannot serve either */
+    p->reload = r;
+    p->worker = w->index;
+    if (mg_instances_enter(r->next, w->index, &p->err) != 0 && p->err.code == 0)
+        p->err.code = MG_ECONF;
+    mg_gateway_post(&r->gateway->control.worker, prepared, p);
+}
+
+static void resolved(void *arg)
+{
+    struct mg_reload *r = arg;
+
+    if (r->phase != MG_RELOAD_RESOLVING)
+        return;
+    r->phase = MG_RELOAD_PREPARING;
+    r->entered = 0;
+    memset(&r->error, 0, sizeof r->error);
+    each_worker(r, prepare_here, false);
+}
+
+/* ---- the way there ---- */
+
+static void built(struct mg_job *j)
+{
+    struct mg_reload_job *job = mg_container(j, struct mg_reload_job, job);
+    struct mg_gateway *g = job->gateway;
+    struct mg_reload *r = &g->reload;
+    struct mg_snapshot *s = job->build.snapshot;
+    char *mistakes = job->build.mistakes;
+    struct mg_error err = { 0 };
+
+    mg_list_init(&r->opened);
+    mg_addresses_move(&r->opened, &job->opened);
+    free(job);
+    if (!s) {
+        mg_addresses_abandon(g, &r->opened);
+        finish_failed(r, mistakes);
+        return;
+    }
+    free(mistakes);
+    r->next = s;
+    r->generations[s->slot] = (struct mg_generation){ .snapshot = s };
+    if (g->state > MG_GW_SERVING || (!g->workers && mg_gateway_start_workers(g, s, &err) != 0)) {
+        if (err.code == 0)
+            mg_fail(&err, MG_ECANCELED, "the gateway is stopping");
+        r->error = err;
+        abandon(r);
+        return;
+    }
+    r->phase = MG_RELOAD_RESOLVING;
+    mg_upstream_control_update(g->upstreams);
+    mg_upstream_control_ready(g->upstreams, RESOLVE_MS, resolved, r);
+}
+
+static int free_slot(const struct mg_reload *r)
+{
+    for (int i = 0; i < MG_GENERATIONS; i++)
+        if (!r->generations[i].snapshot)
+            return i;
+    return -1;
+}
+
+static void begin(struct mg_reload *r)
+{
+    struct mg_gateway *g = r->gateway;
+    struct mg_reload_job *job;
+    int slot = free_slot(r);
+
+    r->again = true;
+    if (slot < 0)
+        return; /* freed() calls again */
+    job = calloc(1, sizeof *job);
+    r->again = false;
+    mg_list_init(&r->waiters);
+    while (!mg_list_empty(&r->waiters_next)) {
+        struct mg_list *n = mg_list_first(&r->waiters_next);
+
+        mg_list_remove(n);
+        mg_list_push(&r->waiters, n);
+    }
+    if (!job) {
+        finish_failed(r, NULL);
+        return;
+    }
+    if (g->state == MG_GW_SERVING)
+        mg_binder_note(g->binder, MG_NOTE_RELOADING);
+    r->phase = MG_RELOAD_BUILDING;
+    job->job = (struct mg_job){ .run = run_build, .done = built };
+    job->gateway = g;
+    job->build = (struct mg_build){ .path = g->options.config, .number = ++r->number, .slot = slot,
+                                    .workers = g->workers ? g->workers_n : g->options.workers };
+    mg_list_init(&job->opened);
+    mg_builder_do(g->builder, &job->job);
+}
+
+void mg_reload_ask(struct mg_reload *r, struct mg_reload_waiter *waiter)
+{
+    if (waiter)
+        mg_list_push(&r->waiters_next, &waiter->node);
+    if (r->phase == MG_RELOAD_IDLE && !r->again)
+        begin(r);
+    else
+        r->again = true;
+}
+
+void mg_reload_forget(struct mg_reload_waiter *waiter)
+{
+    mg_list_remove(&waiter->node);
+}
+
+void mg_reload_init(struct mg_reload *r, struct mg_gateway *g)
+{
+    memset(r, 0, sizeof *r);
+    r->gateway = g;
+    mg_list_init(&r->opened);
+    mg_list_init(&r->waiters);
+    mg_list_init(&r->waiters_next);
+    uv_timer_init(&g->control.worker.loop.uv, &r->sweep);
+    r->sweep.data = r;
+}
+
+void mg_reload_stop(struct mg_reload *r)
+{
+    uv_close((uv_handle_t *)&r->sweep, NULL);
+}
+
+void mg_reload_deinit(struct mg_reload *r)
+{
+    mg_addresses_abandon(r->gateway, &r->opened);
+    for (int i = 0; i < MG_GENERATIONS; i++)
+        if (r->generations[i].snapshot)
+            mg_snapshot_free(r->generations[i].snapshot);
+    memset(r->generations, 0, sizeof r->generations);
+    free(r->last_text);
+    r->last_text = NULL;
+}
