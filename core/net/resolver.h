@@ -29,5 +29,11 @@ void mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_res
 int mg_address_parse(struct mg_str host, int port, struct mg_address *out);
 /* Fill in `text` from `sa`. Unix sockets are not addresses of this kind. */
 void mg_address_format(struct mg_address *a);
+/* From 4 or 16 bytes in network order; `text` is filled in. */
+void mg_address_v4(struct mg_address *out, const void *ip, int port);
+void mg_address_v6(struct mg_address *out, const void *ip, int port);
+
+/* Tests: another hosts file. Borrowed. */
+void mg_resolver_hosts(struct mg_resolver *r, const char *path);
 
 #endif
