@@ -190,7 +190,7 @@ static bool address_of(const struct mg_target_spec *t, struct mg_address *out)
         return false;
     un->sun_family = AF_UNIX;
     memcpy(un->sun_path, t->unix_path.p, t->unix_path.n);
-    snprintf(out->text, sizeof out->text, "unix:%s", un->sun_path);
+    snprintf(out->text, sizeof out->text, "unix:%.50s", un->sun_path); /* for logs: a long path is cut */
     return true;
 }
 

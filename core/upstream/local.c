@@ -159,13 +159,14 @@ void mg_group_ready(struct mg_group *g)
     uv_async_send(&g->local->wake);
 }
 
-/* No spec is left and nothing is under way: idle connections go, and the group with them. */
+/* No spec is left, so nobody can ask for a connection any more: let go of the pools, and go with the last connection. */
 static void drop_if_left(struct mg_group *g)
 {
-    if (!atomic_load(&g->live->has_left) || g->used || !mg_list_empty(&g->waits))
+    if (!atomic_load(&g->live->has_left) || !mg_list_empty(&g->waits))
         return;
-    while (mg_pool_evict(g))
-        ;
+    entries_drop(g->entries, g->entries_n);
+    g->entries = NULL;
+    g->entries_n = 0;
     if (g->conns == 0)
         group_free(g);
 }
@@ -228,13 +229,16 @@ struct mg_upstreams_local *mg_upstreams_local_new(struct mg_loop *loop, int work
 
 void mg_upstreams_local_close(struct mg_upstreams_local *u)
 {
+    size_t i = 0;
+    struct mg_str key;
+    void *pool;
+
     if (u->is_closing)
         return;
     u->is_closing = true;
     mg_upstream_unlisten(&u->listener);
-    mg_list_each(node, &u->groups_all)
-        while (mg_pool_evict(mg_container(node, struct mg_group, node)))
-            ;
+    while (mg_map_next(&u->pools, &i, &key, &pool))
+        mg_pool_close_idle(pool);
     uv_close((uv_handle_t *)&u->wake, on_wake_closed);
 }
 

@@ -148,6 +148,7 @@ uint32_t mg_balance_next(struct mg_group *g);  /* entries_n must not be 0 */
 /* pool.c */
 enum mg_conn_state { MG_CONN_CONNECTING, MG_CONN_USED, MG_CONN_IDLE, MG_CONN_CLOSING };
 struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest);
+void mg_pool_close_idle(struct mg_pool *p);
 void mg_pool_drop(struct mg_pool *p);          /* an entry needs it no more */
 struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t, const struct mg_upstream_spec *spec);
 bool mg_pool_evict(struct mg_group *g);        /* close the oldest idle connection of the group; false: none */

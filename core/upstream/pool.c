@@ -81,14 +81,18 @@ struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address
     return p;
 }
 
+/* The pool stays: closing is asynchronous, and each connection counts until it is closed. */
+void mg_pool_close_idle(struct mg_pool *p)
+{
+    mg_list_each(node, &p->idle)
+        mg_conn_close(mg_container(node, struct mg_upconn, node));
+}
+
 void mg_pool_drop(struct mg_pool *p)
 {
     if (--p->entries > 0)
         return;
-    p->conns++; /* closing the last one must not free it under our hands */
-    mg_list_each(node, &p->idle)
-        mg_conn_close(mg_container(node, struct mg_upconn, node));
-    p->conns--;
+    mg_pool_close_idle(p);
     pool_maybe_free(p);
 }
 

@@ -73,13 +73,22 @@ static int64_t share_ms(const struct mg_upconn_wait *w)
     return share < left ? share : left;
 }
 
+/* An idle connection to the target at w->at, if there is one. */
+static struct mg_upconn *idle_of(struct mg_upconn_wait *w)
+{
+    struct mg_entry_target *e = &w->group->entries[w->at];
+    struct mg_upconn *c = w->fresh ? NULL : mg_pool_pop(e->pool, w->group, e->target, w->spec);
+
+    if (c)
+        w->tried = e->target->address;
+    return c;
+}
+
 /* Begin with the target at w->at. false: out of memory. */
 static bool connect_to(struct mg_upconn_wait *w)
 {
     struct mg_group *g = w->group;
 
-    if (w->at >= g->entries_n)
-        w->at %= (uint32_t)g->entries_n; /* the list has become shorter */
     w->tried = g->entries[w->at].target->address;
     w->conn = mg_conn_new(g, w->at, w);
     if (!w->conn)
@@ -93,6 +102,7 @@ static bool connect_to(struct mg_upconn_wait *w)
 static void try_next(struct mg_upconn_wait *w, int status, const char *why)
 {
     struct mg_group *g = w->group;
+    struct mg_upconn *c;
 
     w->conn = NULL;
     mg_group_take_up(g);
@@ -101,8 +111,11 @@ static void try_next(struct mg_upconn_wait *w, int status, const char *why)
         return;
     }
     w->tries_left--;
-    w->at++;
-    if (!connect_to(w))
+    w->at = (w->at + 1) % (uint32_t)g->entries_n;
+    c = idle_of(w);
+    if (c)
+        finish(w, c, 0, NULL);
+    else if (!connect_to(w))
         finish(w, NULL, MG_ENOMEM, "out of memory");
 }
 
@@ -149,20 +162,15 @@ static void make_room(struct mg_group *g, const struct mg_upstream_spec *spec)
 static bool serve(struct mg_upconn_wait *w, struct mg_upconn **conn)
 {
     struct mg_group *g = w->group;
-    struct mg_entry_target *e;
 
     *conn = NULL;
     if (g->entries_n == 0 || (w->spec->connections_max > 0 && g->used >= w->spec->connections_max))
         return false;
     w->at = mg_balance_next(g);
-    e = &g->entries[w->at];
-    mg_count_more(&mg_target_counts(e->target, g->local->worker)->requests);
-    if (!w->fresh)
-        *conn = mg_pool_pop(e->pool, g, e->target, w->spec);
-    if (*conn) {
-        w->tried = e->target->address;
+    mg_count_more(&mg_target_counts(g->entries[w->at].target, g->local->worker)->requests);
+    *conn = idle_of(w);
+    if (*conn)
         return true;
-    }
     w->tries_left = (uint32_t)g->entries_n - 1;
     make_room(g, w->spec);
     if (!connect_to(w))
