@@ -1,6 +1,6 @@
 /* test.c - `moongate test` */
 #include "cli/cli.h"
-#include "script/script.h"
+#include "trial/trial.h"
 
 static const struct mg_option options[] = {
     { "plugins", 'p', "FOLDER", "where the plugins under test are, before the bundled ones", true },
@@ -24,6 +24,6 @@ int mg_cmd_test(int argc, char **argv)
         return cli.exit_code;
     while (n < MG_CLI_VALUES && (folders[n] = mg_cli_text_at(&cli, "plugins", (int)n)))
         n++;
-    failures = mg_script_test(cli.rest_n ? (const char *const *)cli.rest : usual, cli.rest_n ? (size_t)cli.rest_n : 1, folders, n);
+    failures = mg_trial_run(cli.rest_n ? (const char *const *)cli.rest : usual, cli.rest_n ? (size_t)cli.rest_n : 1, folders, n);
     return failures == 0 ? MG_EXIT_OK : MG_EXIT_FAILED;
 }

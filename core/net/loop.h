@@ -34,12 +34,13 @@ struct mg_loop {
     char *wire_buffer;             /* records on their way out (net/tls_conn.c); made with the first TLS stream */
     size_t wire_n;
     void *owner;                   /* the worker */
+    int64_t ahead_ms;              /* how far its clock runs before the real one: 0 but in simulated exchanges */
 };
 
 int mg_loop_init(struct mg_loop *loop);
 /* All handles of the owner must be closed. Closes ours, runs the loop until they are gone, frees. */
 void mg_loop_deinit(struct mg_loop *loop);
-static inline int64_t mg_loop_now_ms(struct mg_loop *loop) { return (int64_t)uv_now(&loop->uv); }
+static inline int64_t mg_loop_now_ms(struct mg_loop *loop) { return (int64_t)uv_now(&loop->uv) + loop->ahead_ms; }
 void mg_loop_wake_at(struct mg_loop *loop, uint64_t due_tick); /* have the tick timer fire by then; for mg_loop_arm */
 /* Arm, or move when armed. On the loop's thread. */
 static inline void mg_loop_arm(struct mg_loop *loop, struct mg_timer *t, int64_t after_ms)

@@ -34,7 +34,4 @@ size_t mg_script_memory(const struct mg_script *s, int worker);
 /* The exchange ends: give up its coroutines. Called by the proxy when x->script is set. */
 void mg_script_exchange_end(struct mg_exchange *x);
 
-/* `moongate test`: run spec files against the PDK with simulated exchanges. Returns failures, < 0 when nothing could run. */
-int mg_script_test(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n);
-
 #endif

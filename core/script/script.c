@@ -1,0 +1,176 @@
+/* One snapshot's Lua: made on the builder thread, then a VM for each worker. */
+#include "script/host.h"
+#include "base/log.h"
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+
+enum { ARENA_BUDGET = 256 << 20, IDLE_STEP = 2, IDLE_WORTH_BYTES = 64 << 10 };
+
+struct mg_script *mg_script_new(struct mg_config *config, size_t memory_max)
+{
+    struct mg_script *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->config = config;
+    s->memory_max = memory_max;
+    s->sources = config ? config->sources : NULL;
+    mg_arena_init(&s->arena, NULL, ARENA_BUDGET);
+    return s;
+}
+
+void mg_script_free(struct mg_script *s)
+{
+    if (!s)
+        return;
+    mg_vm_free(s->builder);
+    for (int i = 0; i < MG_WORKERS_MAX; i++)
+        mg_vm_free(s->vms[i]);
+    mg_arena_deinit(&s->arena);
+    free(s);
+}
+
+/* Load what a VM does not have yet. Plugins and instances have the same numbers in every VM. */
+static int catch_up(struct mg_vm *vm, struct mg_error *err)
+{
+    int rc;
+
+    for (const struct mg_lua_plugin *p = vm->script->plugins; p; p = p->next)
+        if (p->number >= vm->plugins_n && (rc = mg_vm_add_plugin(vm, p, err)) != 0)
+            return rc;
+    for (const struct mg_lua_instance *in = vm->script->instances; in; in = in->next)
+        if (in->number >= vm->confs_n && (rc = mg_vm_add_instance(vm, in, err)) != 0)
+            return rc;
+    return 0;
+}
+
+static struct mg_vm *vm_open(struct mg_script *s, bool may_read, struct mg_error *err)
+{
+    struct mg_vm *vm = mg_vm_new(s, may_read, err);
+
+    if (vm && (mg_vm_run_config(vm, err) != 0 || catch_up(vm, err) != 0)) {
+        mg_vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+struct mg_vm *mg_script_builder(struct mg_script *s, struct mg_error *err)
+{
+    if (!s->builder)
+        s->builder = vm_open(s, true, err);
+    return s->builder;
+}
+
+int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, const struct mg_value *conf, const struct mg_entry *info,
+                       void **self, struct mg_error *err)
+{
+    struct mg_lua_instance *in = mg_arena_zalloc(&s->arena, sizeof(*in));
+    struct mg_vm *vm;
+    int rc;
+
+    if (!in)
+        return mg_fail(err, MG_ENOMEM, "lua: out of memory");
+    in->script = s;
+    in->plugin = (struct mg_lua_plugin *)plugin; /* the descriptor is its first member */
+    in->conf = conf;
+    in->id = info->id;
+    in->route = info->route;
+    in->number = s->instances_n;
+    vm = mg_script_builder(s, err);
+    if (!vm || (rc = mg_vm_add_instance(vm, in, err)) != 0)
+        return err->code;
+    if (s->instances_last)
+        s->instances_last->next = in;
+    else
+        s->instances = in;
+    s->instances_last = in;
+    s->instances_n++;
+    *self = in;
+    return 0;
+}
+
+int mg_script_open(struct mg_script *s, int worker, struct mg_error *err)
+{
+    struct mg_vm *vm;
+    int rc;
+
+    if (s->plugins_n == 0 && (!s->config || s->config->functions_n == 0))
+        return 0;
+    vm = __atomic_exchange_n(&s->builder, NULL, __ATOMIC_ACQ_REL);
+    if (!vm)
+        vm = vm_open(s, false, err);
+    if (!vm)
+        return err->code;
+    if ((rc = mg_vm_go_live(vm, false, err)) != 0) {
+        mg_vm_free(vm);
+        return rc;
+    }
+    s->vms[worker] = vm;
+    return 0;
+}
+
+struct enter { struct mg_lua_instance *in; };
+
+static void enter_body(struct mg_vm *vm, void *arg)
+{
+    const struct enter *e = arg;
+    lua_State *L = vm->L;
+
+    mg_vm_push_host(vm, "enter");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->plugins[e->in->plugin->number].table);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->confs[e->in->number]);
+    lua_call(L, 2, 0);
+}
+
+int mg_script_enter(struct mg_script *s, int worker)
+{
+    struct mg_vm *vm = s->vms[worker];
+    struct mg_error err;
+    int failed = 0;
+
+    if (!vm)
+        return 0;
+    for (struct mg_lua_instance *in = s->instances; in; in = in->next) {
+        struct enter e = { in };
+        struct mg_log_scope scope = { mg_str_c(in->plugin->plugin.name), in->route, MG_STR("") };
+
+        if (!in->plugin->source)
+            continue;
+        mg_log_set_scope(&scope);
+        if (mg_vm_call(vm, enter_body, &e, &err) != 0) {
+            mg_logf(MG_LOG_ERROR, "plugin failed in on_worker: %s", err.message);
+            failed = MG_ECONF;
+        }
+        mg_log_set_scope(NULL);
+    }
+    return failed;
+}
+
+static void step(struct mg_vm *vm, void *arg)
+{
+    *(bool *)arg = lua_gc(vm->L, LUA_GCSTEP, IDLE_STEP) == 1;
+}
+
+/* Only when something was allocated since the last whole cycle: an idle gateway stays idle. */
+void mg_script_idle(struct mg_script *s, int worker)
+{
+    struct mg_vm *vm = s->vms[worker];
+    struct mg_error err;
+    bool done = false;
+
+    if (!vm || vm->used < vm->idle_used + IDLE_WORTH_BYTES)
+        return;
+    if (mg_vm_call(vm, step, &done, &err) != 0)
+        mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);
+    if (done)
+        vm->idle_used = vm->used;
+    else if (vm->used < vm->idle_used)
+        vm->idle_used = vm->used;
+}
+
+size_t mg_script_memory(const struct mg_script *s, int worker)
+{
+    return s->vms[worker] ? s->vms[worker]->used : 0;
+}

@@ -1,0 +1,367 @@
+#include "script/host.h"
+#include "script/embedded.h"
+#include "base/log.h"
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- memory ---- */
+
+/* Counted and bounded. LuaJIT collects no garbage of its own accord when an allocation fails, so a VM that comes near its
+ * bound asks for a full collection between two handlers (wants_collect). */
+static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
+{
+    struct mg_vm *vm = ud;
+
+    if (new_n == 0) {
+        vm->used -= old_n;
+        free(p);
+        return NULL;
+    }
+    if (new_n > old_n) {
+        if (new_n - old_n > vm->max - vm->used)
+            return NULL;
+        if (vm->used + (new_n - old_n) > vm->tight)
+            vm->wants_collect = true;
+    }
+    p = realloc(p, new_n);
+    if (p)
+        vm->used = vm->used - old_n + new_n;
+    return p;
+}
+
+static void collect(struct mg_vm *vm, void *arg)
+{
+    (void)arg;
+    lua_gc(vm->L, LUA_GCCOLLECT, 0);
+}
+
+void mg_vm_collect(struct mg_vm *vm)
+{
+    struct mg_error err;
+
+    vm->wants_collect = false;
+    if (mg_vm_call(vm, collect, NULL, &err) != 0)
+        mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);
+    /* What is left is live: ask again when half of the remaining room is gone. */
+    vm->tight = vm->used + (vm->max - vm->used) / 2;
+    if (vm->tight < vm->max / 2)
+        vm->tight = vm->max / 2;
+}
+
+/* ---- protected calls ---- */
+
+struct call {
+    struct mg_vm *vm;
+    void (*fn)(struct mg_vm *vm, void *arg);
+    void *arg;
+};
+
+static int call_body(lua_State *L)
+{
+    struct call *c = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    luaL_checkstack(L, 40, NULL);
+    c->fn(c->vm, c->arg);
+    return 0;
+}
+
+int mg_vm_call(struct mg_vm *vm, void (*fn)(struct mg_vm *vm, void *arg), void *arg, struct mg_error *err)
+{
+    struct call c = { vm, fn, arg };
+    int rc = lua_cpcall(vm->L, call_body, &c);
+    const char *text;
+
+    if (rc == 0)
+        return 0;
+    text = rc == LUA_ERRMEM || lua_type(vm->L, -1) != LUA_TSTRING ? NULL : lua_tostring(vm->L, -1);
+    if (rc == LUA_ERRMEM)
+        rc = mg_fail(err, MG_ENOMEM, "lua: out of memory (%zu of %zu bytes in use)", vm->used, vm->max);
+    else
+        rc = mg_fail(err, MG_ECONF, "%s", text ? text : "lua: an error that is no text");
+    lua_pop(vm->L, 1);
+    return rc;
+}
+
+void mg_vm_push_host(struct mg_vm *vm, const char *name)
+{
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->host);
+    lua_getfield(vm->L, -1, name);
+    lua_remove(vm->L, -2);
+}
+
+/* ---- opening ---- */
+
+static void load_text(lua_State *L, const char *p, size_t n, const char *chunk)
+{
+    if (luaL_loadbufferx(L, p, n, chunk, "t") != 0)
+        lua_error(L);
+}
+
+/* package.preload["moongate.NAME"] for every embedded file; "moongate" for init.lua. */
+static void preload_runtime(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    for (const struct mg_embedded *e = mg_embedded_files; e->name; e++) {
+        size_t n = strlen(e->name);
+        char chunk[96];
+
+        if (n < 5 || strcmp(e->name + n - 4, ".lua") != 0 || strcmp(e->name, "host.lua") == 0)
+            continue;
+        snprintf(chunk, sizeof(chunk), "=moongate/%s", e->name);
+        load_text(L, e->text, e->n, chunk);
+        if (strcmp(e->name, "init.lua") == 0)
+            lua_setfield(L, -2, "moongate");
+        else {
+            lua_pushfstring(L, "moongate.%s", e->name);
+            lua_pushlstring(L, lua_tostring(L, -1), strlen("moongate.") + n - 4);
+            lua_remove(L, -2);
+            lua_insert(L, -2);
+            lua_settable(L, -3);
+        }
+    }
+    lua_pop(L, 2);
+}
+
+static const struct mg_embedded *embedded(const char *name)
+{
+    for (const struct mg_embedded *e = mg_embedded_files; e->name; e++)
+        if (strcmp(e->name, name) == 0)
+            return e;
+    return NULL;
+}
+
+struct open { bool may_read; };
+
+/* host.lua runs first, with the unrestricted libraries; it requires the rest. Then comes the config's environment,
+ * and host.wrap puts itself around what must change once the VM is live. */
+static void open_body(struct mg_vm *vm, void *arg)
+{
+    const struct open *o = arg;
+    const struct mg_embedded *cdef = embedded("pdk.cdef"), *host = embedded("host.lua");
+    lua_State *L = vm->L;
+
+    luaL_openlibs(L);
+    if (!cdef || !host)
+        luaL_error(L, "lua: this binary carries no runtime");
+    preload_runtime(L);
+    lua_newtable(L);
+    vm->functions = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, mg_trouble_handler);
+    vm->on_error = luaL_ref(L, LUA_REGISTRYINDEX);
+    load_text(L, host->text, host->n, "=moongate/host.lua");
+    lua_pushlstring(L, cdef->text, cdef->n);
+    lua_pushlightuserdata(L, &vm->now);
+    lua_call(L, 2, 1);
+    lua_getfield(L, -1, "WAIT");
+    vm->wait_mark = lua_topointer(L, -1);
+    lua_getfield(L, -2, "RESPOND");
+    vm->respond_mark = lua_topointer(L, -1);
+    lua_pop(L, 2);
+    vm->host = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (vm->script->config)
+        mg_config_open_env(L, vm->script->config->sources, vm->script->config->folder.p, o->may_read);
+    mg_vm_push_host(vm, "wrap");
+    lua_call(L, 0, 0);
+}
+
+static int panic(lua_State *L)
+{
+    mg_logf(MG_LOG_ERROR, "lua: unprotected error: %s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?");
+    abort();
+}
+
+struct mg_vm *mg_vm_new(struct mg_script *s, bool may_read, struct mg_error *err)
+{
+    struct mg_vm *vm = calloc(1, sizeof(*vm));
+    struct open o = { may_read };
+
+    if (!vm || !(vm->script = s) || (vm->max = s->memory_max, vm->tight = vm->max / 2, !(vm->L = lua_newstate(allocate, vm)))) {
+        free(vm);
+        mg_fail(err, MG_ENOMEM, "lua: no memory for a VM");
+        return NULL;
+    }
+    lua_atpanic(vm->L, panic);
+    vm->functions = vm->host = vm->on_error = LUA_NOREF;
+    if (mg_vm_call(vm, open_body, &o, err) != 0) {
+        mg_vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void mg_vm_free(struct mg_vm *vm)
+{
+    if (!vm)
+        return;
+    mg_coro_free_all(vm);
+    lua_close(vm->L);
+    free(vm->plugins);
+    free(vm->confs);
+    free(vm->calls);
+    free(vm);
+}
+
+/* ---- the config's functions ---- */
+
+struct collected { int n; uint64_t digest; };
+
+static void run_config_body(struct mg_vm *vm, void *arg)
+{
+    struct collected *c = arg;
+    struct mg_error err = { 0 };
+    int rc = mg_config_run(vm->L, vm->script->config->sources, &err);
+
+    if (rc != 0)
+        luaL_error(vm->L, "%s", err.message);
+    lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->functions);
+    lua_insert(vm->L, -2);
+    c->n = mg_config_collect_functions(vm->L, lua_gettop(vm->L) - 1, &c->digest);
+    if (c->n != vm->script->config->functions_n || c->digest != mg_config_digest(vm->script->config)) {
+        mg_config_compare(vm->L, vm->script->config, &err);
+        luaL_error(vm->L, "%s", err.message);
+    }
+}
+
+int mg_vm_run_config(struct mg_vm *vm, struct mg_error *err)
+{
+    const struct mg_config *config = vm->script->config;
+    struct collected c = { 0, 0 };
+
+    if (!config || config->functions_n == 0)
+        return 0;
+    return mg_vm_call(vm, run_config_body, &c, err);
+}
+
+/* ---- plugins and instances ---- */
+
+static bool make_room(void **items, int n, int *room, size_t size)
+{
+    void *p;
+    int more = *room ? *room * 2 : 16;
+
+    if (n < *room)
+        return true;
+    p = realloc(*items, (size_t)more * size);
+    if (!p)
+        return false;
+    *items = p;
+    *room = more;
+    return true;
+}
+
+struct loading { const struct mg_lua_plugin *p; struct mg_vm_plugin refs; };
+
+/* Leaves the plugin's table on the stack. */
+static void load_table(struct mg_vm *vm, const struct mg_lua_plugin *p)
+{
+    lua_State *L = vm->L;
+    const char *path;
+    char chunk[512];
+
+    if (!p->source) {
+        mg_tree_push(L, p->inline_table, vm->functions);
+        return;
+    }
+    path = p->source->path.p;
+    snprintf(chunk, sizeof(chunk), "@%s", path);
+    if (vm->script->config) {
+        struct mg_str folder = vm->script->config->folder;
+
+        if (folder.n && mg_str_starts(p->source->path, folder) && path[folder.n] == '/')
+            snprintf(chunk, sizeof(chunk), "@%s", path + folder.n + 1);
+    }
+    load_text(L, p->source->bytes.p, p->source->bytes.n, chunk);
+    lua_call(L, 0, 1);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "%s: a plugin file returns a table, this one returned %s", p->source->path.p, luaL_typename(L, -1));
+}
+
+static void load_body(struct mg_vm *vm, void *arg)
+{
+    struct loading *l = arg;
+    lua_State *L = vm->L;
+
+    load_table(vm, l->p);
+    for (int phase = 0; phase < MG_PHASES; phase++) {
+        l->refs.handlers[phase] = LUA_NOREF;
+        mg_vm_push_host(vm, "handler");
+        lua_getfield(L, 1, mg_script_phase_names[phase]);
+        if (lua_isfunction(L, -1)) {
+            lua_call(L, 1, 1);
+            l->refs.handlers[phase] = luaL_ref(L, LUA_REGISTRYINDEX);
+        }
+        lua_settop(L, 1);
+    }
+    l->refs.table = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int mg_vm_add_plugin(struct mg_vm *vm, const struct mg_lua_plugin *p, struct mg_error *err)
+{
+    struct loading l = { .p = p };
+    int rc;
+
+    if (!make_room((void **)&vm->plugins, vm->plugins_n, &vm->plugins_room, sizeof(*vm->plugins)))
+        return mg_fail(err, MG_ENOMEM, "lua: out of memory");
+    rc = mg_vm_call(vm, load_body, &l, err);
+    if (rc == 0)
+        vm->plugins[vm->plugins_n++] = l.refs;
+    return rc;
+}
+
+struct instancing { const struct mg_lua_instance *in; int ref; };
+
+static void instance_body(struct mg_vm *vm, void *arg)
+{
+    struct instancing *i = arg;
+    lua_State *L = vm->L;
+
+    mg_vm_push_host(vm, "instance");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->plugins[i->in->plugin->number].table);
+    if (i->in->conf)
+        mg_tree_push(L, i->in->conf, vm->functions);
+    else
+        lua_newtable(L);
+    lua_pushlstring(L, i->in->id.p ? i->in->id.p : "", i->in->id.n);
+    lua_pushlstring(L, i->in->route.p ? i->in->route.p : "", i->in->route.n);
+    lua_call(L, 4, 1);
+    i->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int mg_vm_add_instance(struct mg_vm *vm, const struct mg_lua_instance *in, struct mg_error *err)
+{
+    struct instancing i = { in, LUA_NOREF };
+    int rc;
+
+    if (!make_room((void **)&vm->confs, vm->confs_n, &vm->confs_room, sizeof(*vm->confs)))
+        return mg_fail(err, MG_ENOMEM, "lua: out of memory");
+    rc = mg_vm_call(vm, instance_body, &i, err);
+    if (rc == 0)
+        vm->confs[vm->confs_n++] = i.ref;
+    return rc;
+}
+
+static void live_body(struct mg_vm *vm, void *arg)
+{
+    mg_vm_push_host(vm, "go_live");
+    lua_pushboolean(vm->L, *(bool *)arg);
+    lua_call(vm->L, 1, 0);
+    if (vm->script->config)
+        mg_config_live(vm->L);
+}
+
+int mg_vm_go_live(struct mg_vm *vm, bool stays_open, struct mg_error *err)
+{
+    return mg_vm_call(vm, live_body, &stays_open, err);
+}
+
+struct mg_vm *mg_vm_here(const struct mg_script *s)
+{
+    const struct mg_worker *w = mg_this_worker;
+
+    return w && s ? s->vms[w->index] : NULL;
+}

@@ -1,0 +1,277 @@
+/* Finding spec files and running them. */
+#include "trial/trial.h"
+#include "base/clock.h"
+#include "trial/sim.h"
+#include <ftw.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { MEMORY_MAX = 512 << 20, FILES_MAX = 4096, ARENA_BUDGET = 64 << 20 };
+static const int64_t first_wall_us = 1767225600000000; /* 2026-01-01T00:00:00Z: every run sees the same */
+
+/* ---- what moongate.test calls ---- */
+
+static struct mg_trial *trial_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static int simulate_body(lua_State *L)
+{
+    struct mg_sim *sim = lua_touserdata(L, 2);
+
+    lua_settop(L, 1);
+    luaL_checkstack(L, 40, NULL);
+    sim->spec = 1;
+    mg_sim_run(sim);
+    return 1;
+}
+
+/* native.simulate(spec): the result. */
+static int simulate(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+    struct mg_sim *sim;
+    int rc;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (L != t->vm->L)
+        return luaL_error(L, "test.exchange may not be called in a coroutine");
+    sim = calloc(1, sizeof(*sim));
+    if (!sim)
+        return luaL_error(L, "out of memory");
+    sim->trial = t;
+    sim->L = L;
+    mg_arena_init(&sim->arena, NULL, ARENA_BUDGET);
+    lua_pushcfunction(L, simulate_body);
+    lua_pushvalue(L, 1);
+    lua_pushlightuserdata(L, sim);
+    rc = lua_pcall(L, 2, 1, 0);
+    mg_sim_end(sim);
+    free(sim);
+    return rc == 0 ? 1 : lua_error(L);
+}
+
+static int advance(lua_State *L)
+{
+    mg_trial_advance(trial_of(L), (int64_t)luaL_checknumber(L, 1));
+    return 0;
+}
+
+/* A line of the gateway's log. It is kept in C: this may be called below compiled Lua code, where nothing may enter Lua. */
+static void on_line(int level, struct mg_str text, void *arg)
+{
+    struct mg_trial *t = arg;
+
+    (void)level;
+    if (t->lines_n == TRIAL_LINES_MAX)
+        return;
+    t->lines[t->lines_n] = strndup(text.p, text.n);
+    t->lines_n += t->lines[t->lines_n] != NULL;
+}
+
+/* native.lines(): those since the last call. */
+static int lines(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+
+    lua_createtable(L, t->lines_n, 0);
+    for (int i = 0; i < t->lines_n; i++) {
+        lua_pushstring(L, t->lines[i]);
+        lua_rawseti(L, -2, i + 1);
+        free(t->lines[i]);
+    }
+    t->lines_n = 0;
+    return 1;
+}
+
+static int say(lua_State *L)
+{
+    puts(luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* native.report(passed, failed) */
+static int report(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+
+    t->passed += (int)luaL_checkinteger(L, 1);
+    t->failed += (int)luaL_checkinteger(L, 2);
+    return 0;
+}
+
+static const luaL_Reg natives[] = {
+    { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say }, { NULL, NULL }
+};
+
+/* ---- one file ---- */
+
+static void file_body(struct mg_vm *vm, void *arg)
+{
+    const struct mg_source_file *f = arg;
+    lua_State *L = vm->L;
+    struct mg_trial *t = mg_container(vm->script->config, struct mg_trial, config);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moongate.test");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "begin");
+    lua_newtable(L);
+    for (const luaL_Reg *r = natives; r->name; r++) {
+        lua_pushlightuserdata(L, t);
+        lua_pushcclosure(L, r->func, 1);
+        lua_setfield(L, -2, r->name);
+    }
+    lua_pushlstring(L, f->path.p, f->path.n);
+    lua_call(L, 2, 0);
+    if (luaL_loadbufferx(L, f->bytes.p, f->bytes.n, lua_pushfstring(L, "@%s", f->path.p), "t") != 0)
+        lua_error(L);
+    lua_call(L, 0, 0);
+    lua_getfield(L, 1, "finish");
+    lua_call(L, 0, 0);
+}
+
+static int open_trial(struct mg_trial *t, const char *path, const char *const *folders, size_t folders_n, struct mg_error *err)
+{
+    struct mg_str list[16];
+    char real[PATH_MAX], beside[PATH_MAX + 16];
+    char *slash;
+    size_t n = 0;
+    int rc;
+
+    if (!realpath(path, real))
+        return mg_fail(err, MG_ENOENT, "%s: not found", path);
+    slash = strrchr(real, '/');
+    *slash = '\0';
+    t->config.folder = mg_str_c(strdup(real));
+    snprintf(beside, sizeof(beside), "%s/plugins", real);
+    for (; n < folders_n && n < 15; n++)
+        list[n] = mg_str_c(folders[n]);
+    list[n++] = mg_str_c(beside);
+    t->config.sources = mg_sources_new();
+    t->registry = mg_registry_new(list, n);
+    t->script = mg_script_new(&t->config, MEMORY_MAX);
+    if (!t->config.folder.p || !t->config.sources || !t->registry || !t->script)
+        return mg_fail(err, MG_ENOMEM, "out of memory");
+    rc = mg_worker_init(&t->worker, 0);
+    if (rc != 0)
+        return mg_fail(err, rc, "no event loop: %s", mg_error_name(rc));
+    mg_this_worker = &t->worker;
+    t->monotonic_us = mg_clock_monotonic_us();
+    t->wall_us = first_wall_us;
+    mg_clock_set(t->monotonic_us, t->wall_us);
+    t->vm = mg_vm_new(t->script, true, err);
+    if (!t->vm)
+        return err->code;
+    t->script->builder = t->script->vms[0] = t->vm;
+    return mg_vm_go_live(t->vm, true, err);
+}
+
+static void close_trial(struct mg_trial *t)
+{
+    mg_clock_set(-1, -1);
+    mg_log_capture(NULL, NULL);
+    while (t->lines_n > 0)
+        free(t->lines[--t->lines_n]);
+    if (t->script) {
+        t->script->builder = NULL;
+        mg_script_free(t->script);
+    }
+    if (t->worker.loop.owner)
+        mg_worker_deinit(&t->worker);
+    if (t->registry)
+        mg_registry_free(t->registry);
+    if (t->config.sources)
+        mg_sources_unref(t->config.sources);
+    free((void *)t->config.folder.p);
+}
+
+static void run_file(const char *path, const char *const *folders, size_t folders_n, int *passed, int *failed)
+{
+    struct mg_trial *t = calloc(1, sizeof(*t));
+    struct mg_error err = { 0 };
+    const struct mg_source_file *f = NULL;
+
+    if (!t) {
+        printf("%s: out of memory\n", path);
+        ++*failed;
+        return;
+    }
+    if (open_trial(t, path, folders, folders_n, &err) == 0)
+        f = mg_sources_read(t->config.sources, MG_STR("spec"), path, &err);
+    if (f) {
+        mg_log_capture(on_line, t);
+        if (mg_vm_call(t->vm, file_body, (void *)f, &err) == 0)
+            err.code = 0;
+    }
+    if (!f || err.code) {
+        printf("%s: %s\n", path, err.message);
+        t->failed++;
+    }
+    *passed += t->passed;
+    *failed += t->failed;
+    close_trial(t);
+    free(t);
+}
+
+/* ---- many ---- */
+
+static _Thread_local struct { char *paths[FILES_MAX]; size_t n; } found;
+
+static int consider(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    static const char ending[] = "_spec.lua";
+    size_t n = strlen(path);
+
+    (void)st;
+    (void)ftw;
+    if (type == FTW_F && n > sizeof(ending) && strcmp(path + n - (sizeof(ending) - 1), ending) == 0 && found.n < FILES_MAX) {
+        found.paths[found.n] = strdup(path);
+        found.n += found.paths[found.n] != NULL;
+    }
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int mg_trial_run(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n)
+{
+    int passed = 0, failed = 0;
+    size_t files;
+
+    found.n = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct stat st;
+
+        if (stat(paths[i], &st) != 0) {
+            printf("%s: not found\n", paths[i]);
+            failed++;
+        } else if (S_ISDIR(st.st_mode)) {
+            size_t from = found.n;
+
+            nftw(paths[i], consider, 16, FTW_PHYS);
+            qsort(found.paths + from, found.n - from, sizeof(found.paths[0]), by_path);
+        } else if (found.n < FILES_MAX && (found.paths[found.n] = strdup(paths[i]))) {
+            found.n++;
+        }
+    }
+    files = found.n;
+    for (size_t i = 0; i < files; i++) {
+        run_file(found.paths[i], plugin_folders, folders_n, &passed, &failed);
+        free(found.paths[i]);
+    }
+    if (files == 0 && !failed) {
+        printf("no specs here (files named *_spec.lua)\n");
+        return -1;
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed;
+}

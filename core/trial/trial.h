@@ -1,0 +1,20 @@
+/* trial.h - specs of plugins: the real chain, the real PDK, an exchange that has no sockets.
+ *
+ * `moongate test` runs Lua files that describe behaviour (require "moongate.test"; docs/plugins-lua.md). Each call
+ * of test.exchange makes a request by hand, runs a chain over it, lets a function of the spec play the upstream, and gives back
+ * what client and upstream would have seen. Time is simulated: a sleep takes none. Scripts and functions run in the spec's own
+ * VM; C plugins are loaded as the gateway loads them.
+ *
+ * A room of its own since it stands where the proxy stands: above the chain and the Lua host, in place of
+ * connections. spec.c finds and runs the files, sim.c is the exchange's life in short, entries.c the chain that a spec
+ * asks for, people.c its consumers. */
+#ifndef MG_TRIAL_TRIAL_H
+#define MG_TRIAL_TRIAL_H
+
+#include <stddef.h>
+
+/* Run spec files, and those in folders (files named *_spec.lua, at any depth). plugin_folders: searched before the bundled
+ * plugins. Results go to stdout. Returns how many tests failed; < 0 when nothing could run. */
+int mg_trial_run(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n);
+
+#endif

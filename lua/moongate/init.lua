@@ -1,0 +1,64 @@
+-- init.lua - `require "moongate"`: what a script may use that is not about one exchange.
+
+local host = require "moongate.host"
+local ffi = require "ffi"
+local C, str, tonumber, tostring, error = ffi.C, ffi.string, tonumber, tostring, error
+local out = ffi.new("struct mg_str")
+
+local mg = {
+  log = require "moongate.log",
+  json = require "moongate.json",
+  re = require "moongate.re",
+  crypto = require "moongate.crypto",
+  metric = require "moongate.metric",
+  quota = require "moongate.quota",
+  template = require "moongate.template",
+}
+require "moongate.exchange"
+
+-- Wall clock in milliseconds and microseconds since 1970; a clock that never jumps.
+function mg.now_ms() return tonumber(C.mg_now_ms()) end
+function mg.now_us() return tonumber(C.mg_now_us()) end
+function mg.monotonic_us() return tonumber(C.mg_monotonic_us()) end
+
+-- Uniform in [0, 1); a random UUID.
+function mg.random() return C.mg_random() end
+function mg.uuid()
+  local rc = C.mg_uuid(out)
+  if rc < 0 then return host.fail(rc, "mg.uuid") end
+  return str(out.p, out.n)
+end
+
+-- Percent-encode all but unreserved characters; decode (nil and a word when malformed).
+function mg.url_encode(s)
+  local rc = C.mg_url_encode(s, #s, out)
+  if rc < 0 then return host.fail(rc, "mg.url_encode") end
+  return str(out.p, out.n)
+end
+function mg.url_decode(s)
+  local rc = C.mg_url_decode(s, #s, out)
+  if rc < 0 then return nil, host.message(rc) end
+  return str(out.p, out.n)
+end
+
+local units = { ms = 1, s = 1000, m = 60000, h = 3600000 }
+
+local function milliseconds(v)
+  if type(v) == "number" and v >= 0 then return v end
+  if type(v) == "string" then
+    local n, unit = v:match("^(%d+)(%a+)$")
+    if n and units[unit] then return n * units[unit] end
+  end
+  return error("mg.sleep: milliseconds or \"250ms\", \"1s\" expected, not " .. tostring(v), 3)
+end
+
+-- Wait that many milliseconds (or "250ms", "1s"); other exchanges go on meanwhile.
+function mg.sleep(v)
+  local ms = milliseconds(v)
+  host.must_wait("mg.sleep")
+  local op = C.mg_sleep(host.here(), ms)
+  if op < 0 then return host.fail(op, "mg.sleep") end
+  host.wait(op)
+end
+
+return mg
