@@ -1,6 +1,8 @@
 #include "net/loop.h"
 #include "base/alloc.h"
 #include "net/stream_private.h"
+#include <pthread.h>
+#include <signal.h>
 
 enum { BLOCKS_SPARE_MAX = 32, CHUNKS_SPARE_MAX = 256, PASSES_MAX = 4 };
 
@@ -114,10 +116,15 @@ static void free_spares(struct mg_loop *loop)
     mg_free(loop->wire_buffer);
 }
 
+/* A peer that is gone is an error of the write (EPIPE), not of the process. */
+static void ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+
 int mg_loop_init(struct mg_loop *loop)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     int rc;
 
+    pthread_once(&once, ignore_sigpipe);
     *loop = (struct mg_loop){ .wake_tick = UINT64_MAX };
     loop->read_buffer = mg_malloc(MG_READ_BYTES);
     if (!loop->read_buffer)

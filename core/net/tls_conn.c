@@ -196,6 +196,8 @@ const char *mg_tls_conn_name(const SSL *ssl)
     return c->name;
 }
 
+SSL *mg_tls_conn_ssl(const struct mg_stream *s) { return s->tls ? s->tls->ssl : NULL; }
+
 /* ---- errors ---- */
 
 static const char *why(struct mg_tls_conn *c)

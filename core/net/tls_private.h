@@ -27,6 +27,9 @@ int mg_tls_session_put(struct mg_tls *t, const char *name, SSL_SESSION *session)
 /* The server name of an SSL's connection, for the new-session callback. */
 const char *mg_tls_conn_name(const SSL *ssl);
 
+struct mg_stream;
+SSL *mg_tls_conn_ssl(const struct mg_stream *s); /* NULL on a plain one */
+
 /* The newest error of OpenSSL's queue in words. Static storage of the thread. */
 const char *mg_tls_reason(void);
 
