@@ -45,9 +45,9 @@ static const struct mg_field fields[] = {
     { 0 }
 };
 
-#define COMMON "${client.ip} - ${consumer.name} [${time.clf}] \"${request.method} ${request.target} HTTP/${request.version}\" " \
-               "${response.status} ${bytes.body_out}"
-#define COMBINED COMMON " \"${request.referer}\" \"${request.user_agent}\""
+#define COMMON "${client.ip} - ${consumer.name} [${request.time_clf}] " \
+               "\"${request.method} ${request.target} ${request.version}\" ${response.status} ${bytes.body_out}"
+#define COMBINED COMMON " \"${request.headers.referer}\" \"${request.headers.user-agent}\""
 
 static int compile(struct instance *in, struct mg_error *err)
 {

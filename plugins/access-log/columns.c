@@ -70,11 +70,6 @@ static int user_agent(struct mg_x *x, struct mg_str *out)
     return mg_header_get(x, MG_REQUEST, "user-agent", 10, out);
 }
 
-static int referer(struct mg_x *x, struct mg_str *out)
-{
-    return mg_header_get(x, MG_REQUEST, "referer", 7, out);
-}
-
 #define TEXT(name, call) \
     static bool name(struct mg_x *x, struct line *l, const struct column *c, struct log_clock *k) \
     { \
@@ -95,6 +90,7 @@ TEXT(write_method, mg_request_method)
 TEXT(write_scheme, mg_request_scheme)
 TEXT(write_host, mg_request_host)
 TEXT(write_path, received_path)
+TEXT(write_path_now, mg_request_path)
 TEXT(write_target, mg_request_target)
 TEXT(write_query, mg_request_query)
 TEXT(write_route, mg_route_id)
@@ -102,7 +98,6 @@ TEXT(write_upstream, mg_upstream_name)
 TEXT(write_upstream_target, mg_upstream_target)
 TEXT(write_failure, mg_x_failure)
 TEXT(write_user_agent, user_agent)
-TEXT(write_referer, referer)
 TEXT(write_tls, mg_client_tls_version)
 
 #define NUMBER(name, value) \
@@ -116,13 +111,11 @@ TEXT(write_tls, mg_client_tls_version)
         line_number(l, v); \
         return true; \
     }
-NUMBER(write_status, mg_response_status(x))
+NUMBER(write_status, mg_response_status(x)) /* 0: the client left before there was an answer */
 NUMBER(write_bytes_in, mg_x_count(x, MG_BYTES_IN))
 NUMBER(write_bytes_out, mg_x_count(x, MG_BYTES_OUT))
 NUMBER(write_body_in, mg_x_count(x, MG_BYTES_BODY_IN))
 NUMBER(write_body_out, mg_x_count(x, MG_BYTES_BODY_OUT))
-NUMBER(write_upstream_in, mg_x_count(x, MG_UPSTREAM_BYTES_IN))
-NUMBER(write_upstream_out, mg_x_count(x, MG_UPSTREAM_BYTES_OUT))
 NUMBER(write_tries, mg_x_count(x, MG_UPSTREAM_TRIES))
 NUMBER(write_port, mg_client_port(x))
 
@@ -146,11 +139,11 @@ SPAN(write_gateway, MG_SPAN_GATEWAY)
 static bool write_version(struct mg_x *x, struct line *l, const struct column *c, struct log_clock *k)
 {
     int v = mg_request_version(x);
-    char text[3] = { (char)('0' + v / 10 % 10), '.', (char)('0' + v % 10) };
+    char text[8] = { 'H', 'T', 'T', 'P', '/', (char)('0' + v / 10 % 10), '.', (char)('0' + v % 10) };
 
     (void)c;
     (void)k;
-    line_text(l, (struct mg_str){ text, 3 });
+    line_text(l, (struct mg_str){ text, 8 });
     return true;
 }
 
@@ -204,20 +197,19 @@ static bool write_template(struct mg_x *x, struct line *l, const struct column *
 static const struct {
     const char *name;
     column_fn *write;
-} known[] = {
-    { "time", write_time }, { "time.iso", write_time }, { "time.clf", write_clf_time }, { "time.unix", write_unix_time },
-    { "id", write_id }, { "request.id", write_id }, { "client.ip", write_client }, { "client.peer_ip", write_peer },
-    { "client.port", write_port }, { "client.tls", write_tls }, { "consumer.name", write_consumer },
-    { "consumer.credential", write_credential }, { "request.method", write_method }, { "request.scheme", write_scheme },
-    { "request.host", write_host }, { "request.received_path", write_path }, { "request.target", write_target },
-    { "request.query", write_query }, { "request.version", write_version }, { "route.id", write_route },
-    { "upstream.name", write_upstream }, { "upstream.target", write_upstream_target }, { "upstream.tries", write_tries },
-    { "response.status", write_status }, { "response.source", write_source }, { "failure", write_failure },
-    { "request.user_agent", write_user_agent }, { "request.referer", write_referer }, { "bytes.in", write_bytes_in },
-    { "bytes.out", write_bytes_out }, { "bytes.body_in", write_body_in }, { "bytes.body_out", write_body_out },
-    { "bytes.upstream_in", write_upstream_in }, { "bytes.upstream_out", write_upstream_out }, { "ms.total", write_total },
-    { "ms.upstream", write_upstream_time }, { "ms.connect", write_connect }, { "ms.first_byte", write_first_byte },
-    { "ms.gateway", write_gateway },
+} known[] = { /* docs/templates.md, and request.path_received, request.time_clf and request.time_ms besides */
+    { "request.id", write_id }, { "request.time", write_time }, { "request.time_clf", write_clf_time },
+    { "request.time_ms", write_unix_time }, { "request.method", write_method }, { "request.scheme", write_scheme },
+    { "request.host", write_host }, { "request.path", write_path_now }, { "request.path_received", write_path },
+    { "request.target", write_target }, { "request.query", write_query }, { "request.version", write_version },
+    { "client.ip", write_client }, { "client.peer_ip", write_peer }, { "client.port", write_port },
+    { "client.tls.version", write_tls }, { "consumer.name", write_consumer }, { "consumer.credential", write_credential },
+    { "route.id", write_route }, { "upstream.name", write_upstream }, { "upstream.target", write_upstream_target },
+    { "upstream.tries", write_tries }, { "response.status", write_status }, { "response.source", write_source },
+    { "response.failure", write_failure }, { "bytes.in", write_bytes_in }, { "bytes.out", write_bytes_out },
+    { "bytes.body_in", write_body_in }, { "bytes.body_out", write_body_out }, { "span.total", write_total },
+    { "span.upstream", write_upstream_time }, { "span.connect", write_connect }, { "span.first_byte", write_first_byte },
+    { "span.gateway", write_gateway },
 };
 
 static column_fn *find_known(const char *p, size_t n)
