@@ -37,7 +37,7 @@ static void plain_text_passes_through(void **state)
 
 static void quotes_backslashes_and_controls_are_escaped_wherever_they_stand(void **state)
 {
-    char text[20], expected[40];
+    char text[20], expected[64];
 
     (void)state;
     assert_string_equal(JSON("a\"b\\c\nd\te\x01\x7f"), "\"a\\\"b\\\\c\\nd\\te\\u0001\\u007f\"");

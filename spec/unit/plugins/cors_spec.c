@@ -1,7 +1,10 @@
 /* Which origins match, which origin lists are refused, and how Vary is read. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <cmocka.h>
+#undef fail
 #include "../../../plugins/cors/cors.c"
 
 #define STR(s) ((struct mg_str){ s, sizeof(s) - 1 })

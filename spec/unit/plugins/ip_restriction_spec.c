@@ -1,6 +1,8 @@
 /* The ranges of ip-restriction: what is read, what is refused, what they contain. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <cmocka.h>
 #include "../../../plugins/ip-restriction/ip_restriction.c"
 
