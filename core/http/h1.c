@@ -223,8 +223,10 @@ static size_t run(struct mg_h1 *h, const char *p, size_t n)
 
     h->is_feeding = 1;
     while (can_read(h)) {
-        long k = mg_h1_step(h, p + used, n - used);
+        long k;
 
+        h->rest = (uint32_t)(n - used);
+        k = mg_h1_step(h, p + used, n - used);
         if (k < 0)
             break;
         used += (size_t)k;
@@ -307,6 +309,7 @@ static void settle(struct mg_h1 *h)
         return;
     if (h->peer_ended && h->state != MG_H1_CLOSING && !end_must_wait(h)) {
         h->is_feeding = 1; /* what it leads to is settled here */
+        h->rest = h->kept_n;
         end_of_input(h);
         h->is_feeding = 0;
     }
@@ -415,6 +418,12 @@ static void discard_rest(struct mg_h1 *h)
     h->leg.is_paused = 0;
 }
 
+/* Is there more from the peer than the message that has just ended? */
+static bool has_more(const struct mg_h1 *h)
+{
+    return h->is_feeding ? h->rest > 0 : h->kept_n > 0;
+}
+
 static void release_server(struct mg_h1 *h)
 {
     if (!h->leg.sent_end) {
@@ -429,7 +438,7 @@ static void release_server(struct mg_h1 *h)
     } else if (h->keep_alive && !h->drains) {
         mg_h1_next(h);
     } else {
-        finish(h, h->kept_n > 0);
+        finish(h, has_more(h));
     }
 }
 
@@ -437,7 +446,7 @@ static void release_client(struct mg_h1 *h)
 {
     bool is_whole = h->leg.got_end && h->leg.sent_end && !h->leg.was_reset;
 
-    if (is_whole && h->keep_alive && h->kept_n == 0 && !h->peer_ended) {
+    if (is_whole && h->keep_alive && !has_more(h) && !h->peer_ended) {
         mg_h1_next(h);
     } else if (h->head_out && !is_whole) {
         cut(h);

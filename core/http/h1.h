@@ -59,6 +59,7 @@ struct mg_h1 {
     char *kept;                          /* bytes that wait: pipelined, paused, or part of a head; NULL when none do */
     uint32_t kept_n, kept_from, kept_room;
     uint32_t scanned, line_from, lines;  /* of an incomplete head, chunk line or trailer section */
+    uint32_t rest;                       /* while feeding: bytes in hand that the step in progress was given */
     int64_t left_in;                     /* body or chunk bytes still to come */
     int64_t left_out;                    /* body bytes still owed when a length was promised */
     uint32_t extra_in;                   /* chunk extensions so far; bytes thrown away after an early answer */
