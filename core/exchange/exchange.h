@@ -134,6 +134,7 @@ struct mg_exchange {
     int ops_next;
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
+    uint8_t locals_n;
     struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue"); NULL */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */

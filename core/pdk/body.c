@@ -1,0 +1,261 @@
+/* body.c - bodies whole and in pieces, as plugins ask for them. They move in plugin/body.c and proxy/pieces.c. */
+#include "pdk/call.h"
+#include "exchange/route.h"
+#include "plugin/body.h"
+
+static struct mg_body *body_of(struct mg_exchange *x, int side)
+{
+    return side == MG_REQUEST || side == MG_RESPONSE ? &x->body[side] : NULL;
+}
+
+static const struct mg_head *head_of(const struct mg_exchange *x, int side)
+{
+    return side == MG_REQUEST ? x->req : x->answer_head ? x->answer_head : x->res;
+}
+
+/* Will there be no byte of it? */
+static bool is_empty(const struct mg_exchange *x, int side)
+{
+    const struct mg_head *head = head_of(x, side);
+
+    if (!head || head->framing == MG_BODY_NONE || (head->framing == MG_BODY_LENGTH && head->length == 0))
+        return true;
+    return side == MG_RESPONSE && (head->status == 204 || head->status == 304 || (x->req && x->req->method == MG_M_HEAD));
+}
+
+static int64_t limit_of(const struct mg_exchange *x, int64_t asked)
+{
+    int64_t most = x->route ? x->route->limits.buffered_body : 0;
+
+    if (asked <= 0)
+        return most;
+    return most > 0 && asked > most ? most : asked;
+}
+
+static int start(struct mg_exchange *x, struct mg_body *b, int over)
+{
+    struct mg_op *op = mg_op_start(x, NULL);
+
+    if (!op)
+        return MG_ENOMEM;
+    b->gather_op = op->id;
+    b->over = (uint8_t)over;
+    b->gather_entry = x->entry;
+    b->gather = MG_GATHER_ASKED;
+    return 0;
+}
+
+/* What a recorded answer says is there; so is the emptiness of a body that will not come. */
+static bool is_here(const struct mg_exchange *x, int side, struct mg_str *whole)
+{
+    *whole = mg_str(NULL, 0);
+    if (side == MG_RESPONSE && x->source != MG_SOURCE_UPSTREAM) {
+        *whole = x->answer;
+        return true;
+    }
+    return is_empty(x, side);
+}
+
+/* An earlier entry has it whole. */
+static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int over)
+{
+    unsigned place = mg_chain_place(side, x->entry);
+
+    if (b->gather_entry == x->entry && !b->replaced)
+        return b->gather == MG_GATHER_OVER ? MG_ETOOBIG : 1;
+    if (b->limit > 0 && b->whole.n > (size_t)b->limit) {
+        if (over == MG_OVER_SKIP)
+            return MG_ETOOBIG;
+        b->gather = MG_GATHER_REFUSED;
+        return mg_op_start(x, NULL) ? 0 : MG_ENOMEM;
+    }
+    if (b->whole_last && !mg_body_steps_between(x, side, b->whole_at, place)) {
+        b->gather = MG_GATHER_DONE;
+        b->gather_entry = x->entry;
+        b->whole_at = (uint8_t)place;
+        return 1;
+    }
+    b->regather = true;
+    return start(x, b, over);
+}
+
+static int read_first(struct mg_exchange *x, struct mg_body *b, int side, int over)
+{
+    unsigned place = mg_chain_place(side, x->entry);
+    const struct mg_head *head = head_of(x, side);
+    struct mg_str whole;
+    int rc;
+
+    if (is_here(x, side, &whole) && !mg_body_steps_between(x, side, 0, place) &&
+        (b->limit <= 0 || whole.n <= (size_t)b->limit)) {
+        rc = mg_body_put_whole(x, b, 0, whole);
+        if (rc)
+            return rc;
+        b->gather = MG_GATHER_DONE;
+        b->gather_entry = x->entry;
+        b->whole_at = (uint8_t)place;
+        b->whole_last = true;
+        return 1;
+    }
+    rc = start(x, b, over);
+    if (rc || b->limit <= 0 || !head || head->framing != MG_BODY_LENGTH || head->length <= b->limit)
+        return rc;
+    if (over == MG_OVER_REFUSE) { /* it says so itself: not a byte need be read */
+        b->gather = MG_GATHER_REFUSED;
+        return 0;
+    }
+    b->gather = MG_GATHER_NO;
+    mg_op_end(mg_op_find(x, b->gather_op), MG_ETOOBIG);
+    return 0;
+}
+
+int mg_body_read(struct mg_x *h, int side, int64_t limit, int over)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_body *b;
+
+    if (!x)
+        return MG_EENDED;
+    b = body_of(x, side);
+    if (!b || (over != MG_OVER_REFUSE && over != MG_OVER_SKIP))
+        return MG_EINVAL;
+    if (!mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
+        return MG_EPHASE;
+    if (b->gather == MG_GATHER_ASKED)
+        return b->gather_entry == x->entry ? 0 : MG_EBUSY;
+    b->limit = limit_of(x, limit);
+    if (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER)
+        return read_again(x, b, side, over);
+    return read_first(x, b, side, over);
+}
+
+int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
+{
+    struct mg_exchange *x = mg_handle(h);
+    const struct mg_body *b;
+
+    *out = mg_str(NULL, 0);
+    if (!x)
+        return MG_EENDED;
+    b = body_of(x, side);
+    if (!b)
+        return MG_EINVAL;
+    if (!b->replaced && b->gather != MG_GATHER_DONE)
+        return MG_ENOENT;
+    *out = b->whole;
+    return 0;
+}
+
+/* An answer recorded in this entry has its own body: that one is meant. */
+static bool sets_answer(const struct mg_exchange *x, int side)
+{
+    return side == MG_RESPONSE && x->answer_head != NULL;
+}
+
+int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_op *op;
+    struct mg_body *b;
+    int rc;
+
+    if (!x)
+        return MG_EENDED;
+    b = body_of(x, side);
+    if (!b)
+        return MG_EINVAL;
+    if (sets_answer(x, side)) {
+        rc = mg_give_copy(x, mg_str(p, n), &x->answer);
+        x->answer_head->length = (int64_t)n;
+        return rc;
+    }
+    if (!mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
+        return MG_EPHASE;
+    rc = mg_body_put_whole(x, b, 0, mg_str(p, n));
+    if (rc)
+        return rc;
+    if (b->gather == MG_GATHER_ASKED && (op = mg_op_find(x, b->gather_op)))
+        mg_op_end(op, 0);
+    b->gather = MG_GATHER_DONE;
+    b->gather_entry = x->entry;
+    b->whole_at = (uint8_t)mg_chain_place(side, x->entry);
+    b->whole_last = true;
+    b->regather = false;
+    b->replaced = true;
+    return 0;
+}
+
+int64_t mg_body_length(struct mg_x *h, int side)
+{
+    struct mg_exchange *x = mg_handle(h);
+    const struct mg_head *head;
+    const struct mg_body *b;
+
+    if (!x)
+        return MG_EENDED;
+    b = body_of(x, side);
+    if (!b)
+        return MG_EINVAL;
+    if (sets_answer(x, side))
+        return (int64_t)x->answer.n;
+    if (b->replaced || b->gather == MG_GATHER_DONE)
+        return (int64_t)b->whole.n;
+    head = head_of(x, side);
+    if (is_empty(x, side))
+        return 0;
+    return head->framing == MG_BODY_LENGTH ? head->length : -1;
+}
+
+/* ---- the piece in hand ---------------------------------------------------------------------------- */
+
+static int piece_body(struct mg_exchange *x, struct mg_body **out)
+{
+    if (!x)
+        return MG_EENDED;
+    if (!x->in_step || !mg_may(x, MG_TOUCH_PIECE))
+        return MG_EPHASE;
+    *out = &x->body[x->phase == MG_ON_REQUEST_BODY ? MG_REQUEST : MG_RESPONSE];
+    return 0;
+}
+
+int mg_piece_get(struct mg_x *h, struct mg_str *out)
+{
+    struct mg_body *b;
+    int rc = piece_body(mg_handle(h), &b);
+
+    *out = rc ? mg_str(NULL, 0) : b->piece;
+    return rc;
+}
+
+int mg_piece_last(struct mg_x *h)
+{
+    struct mg_body *b;
+    int rc = piece_body(mg_handle(h), &b);
+
+    return rc ? rc : b->last;
+}
+
+int mg_piece_set(struct mg_x *h, const char *p, size_t n)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_body *b;
+    int rc = piece_body(x, &b);
+
+    return rc ? rc : mg_body_put_piece(x, b, mg_str(p, n));
+}
+
+int mg_body_resize(struct mg_x *h, int side)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_body *b;
+
+    if (!x)
+        return MG_EENDED;
+    b = body_of(x, side);
+    if (!b)
+        return MG_EINVAL;
+    if (!mg_may(x, side == MG_REQUEST ? MG_RESIZE_REQUEST : MG_RESIZE_RESPONSE))
+        return MG_EPHASE;
+    b->resized = true;
+    return 0;
+}

@@ -1,0 +1,9 @@
+/* random.h - fast random numbers, for ids and sampling. Secrets use mg_random_bytes. */
+#ifndef MG_PDK_RANDOM_H
+#define MG_PDK_RANDOM_H
+
+#include <stdint.h>
+
+uint64_t mg_random_u64(void);
+
+#endif
