@@ -25,8 +25,9 @@ struct side {
 
 static void side_note(struct side *s, const char *text, size_t n)
 {
-    if (s->log_n + n >= sizeof s->log)
-        return;
+    size_t room = sizeof s->log - 1 - s->log_n;
+
+    n = n < room ? n : room;
     memcpy(s->log + s->log_n, text, n);
     s->log_n += n;
     s->log[s->log_n] = 0;
@@ -91,7 +92,7 @@ static void side_on_data(struct mg_leg *leg, struct mg_str bytes)
         side_say(s, "data ");
     s->in_data = true;
     s->body_n += bytes.n;
-    side_note(s, bytes.p, bytes.n < 64 ? bytes.n : 64);
+    side_note(s, bytes.p, bytes.n);
     if (s->pauses)
         leg->ops->pause(leg);
 }
