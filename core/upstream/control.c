@@ -226,7 +226,8 @@ static void on_again(struct mg_timer *t)
     mg_upstream_control_update(mg_container(t, struct mg_upstream_control, again));
 }
 
-struct mg_upstream_control *mg_upstream_control_new(struct mg_loop *loop, const struct mg_resolver_conf *conf, struct mg_error *err)
+struct mg_upstream_control *mg_upstream_control_new(struct mg_loop *loop, const struct mg_resolver_conf *conf,
+                                                    struct mg_error *err)
 {
     struct mg_upstream_control *c = mg_calloc(1, sizeof *c);
 

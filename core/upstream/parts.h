@@ -1,6 +1,8 @@
 /* parts.h - what the files of core/upstream share; nobody else includes it.
  *
- *     live.c     process-wide: live upstreams, names, targets, their lists        (a mutex; never on the hot path)
+ *     live.c     process-wide: live upstreams, their lists        (a mutex; never on the hot path)
+ *     targets.c  single addresses and what is counted of them
+ *     names.c    host names and their answers
  *     control.c  asks the resolver for the names, on the control thread
  *     local.c    a worker's part: takes up new lists, drops what has left
  *     balance.c  which target is next
@@ -16,9 +18,22 @@
 #include "base/alloc.h"
 #include "base/map.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* ---- process-wide ---- */
+
+/* All that threads share, under one lock. */
+struct mg_live {
+    pthread_mutex_t lock;
+    struct mg_map upstreams, names, targets;
+    struct mg_list listeners;       /* workers that want to know of new lists */
+};
+extern struct mg_live mg_live;
+/* Take out of a table. An empty one holds no memory, so that a process that has closed all holds nothing. */
+void mg_table_forget(struct mg_map *m, struct mg_str key);
+struct mg_str mg_live_copy(struct mg_str s); /* p NULL: out of memory */
+void mg_upstream_wake_workers(void);         /* under the lock */
 
 /* What one worker counts for a target: written by its thread alone. */
 struct mg_counts { _Atomic int active, idle; _Atomic uint64_t requests, failures; };
@@ -33,6 +48,8 @@ struct mg_target {
 };
 struct mg_target *mg_target_ref(struct mg_target *t);
 void mg_target_unref(struct mg_target *t);
+void mg_target_unref_locked(struct mg_target *t);
+struct mg_target *mg_target_of(struct mg_str upstream, const struct mg_address *address); /* counted; NULL: no memory; locked */
 /* This worker's counts; never NULL (a common one, which nobody reads, when out of memory). */
 struct mg_counts *mg_target_counts(struct mg_target *t, int worker);
 
@@ -53,6 +70,7 @@ struct mg_name {
     struct mg_str host;
     int port;
     bool is_settled;                /* the resolver has answered */
+    bool is_stale;                  /* a list was not made for want of memory */
     int status;
     struct mg_address *addresses;   /* the last good answer */
     size_t addresses_n;
@@ -73,6 +91,10 @@ struct mg_upstream {
 void mg_upstream_unref(struct mg_upstream *up);
 /* The list in force, counted for the caller, and its generation. */
 struct mg_target_list *mg_upstream_list(struct mg_upstream *up, uint32_t *generation);
+
+struct mg_name *mg_name_of(struct mg_str host, int port); /* counted; NULL: no memory; locked */
+void mg_name_unref(struct mg_name *name);                 /* locked */
+int mg_upstream_publish_with(const struct mg_name *name); /* new lists where it is mentioned; locked */
 
 /* Names, for control.c. Visit all under the lock; answer one (addrs are copied; n 0: failed, the last good answer stays). */
 void mg_names_each(void (*fn)(void *arg, const struct mg_name *name), void *arg);
@@ -150,7 +172,8 @@ enum mg_conn_state { MG_CONN_CONNECTING, MG_CONN_USED, MG_CONN_IDLE, MG_CONN_CLO
 struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest);
 void mg_pool_close_idle(struct mg_pool *p);
 void mg_pool_drop(struct mg_pool *p);          /* an entry needs it no more */
-struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t, const struct mg_upstream_spec *spec);
+struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t,
+                              const struct mg_upstream_spec *spec);
 bool mg_pool_evict(struct mg_group *g);        /* close the oldest idle connection of the group; false: none */
 /* Begin to connect for w; NULL: out of memory. */
 struct mg_upconn *mg_conn_new(struct mg_group *g, uint32_t entry, struct mg_upconn_wait *w);

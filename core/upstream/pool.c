@@ -190,7 +190,8 @@ static void leave_idle(struct mg_upconn *c)
         mg_loop_disarm(c->pool->local->loop, &c->pool->timer);
 }
 
-struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t, const struct mg_upstream_spec *spec)
+struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t,
+                              const struct mg_upstream_spec *spec)
 {
     struct mg_list *node = mg_list_first(&p->idle);
     struct mg_upconn *c;

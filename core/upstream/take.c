@@ -158,7 +158,8 @@ static void make_room(struct mg_group *g, const struct mg_upstream_spec *spec)
         mg_pool_evict(g);
 }
 
-/* A connection now, or a start at it; false: it has to wait. *conn is an idle one, or NULL when w is connecting or has failed. */
+/* A connection now, or a start at it; false: it has to wait. *conn is an idle one, or NULL when w is connecting
+ * or has failed. */
 static bool serve(struct mg_upconn_wait *w, struct mg_upconn **conn)
 {
     struct mg_group *g = w->group;
@@ -212,7 +213,8 @@ void mg_waits_run(struct mg_group *g)
     }
 }
 
-struct mg_upconn *mg_upstream_take(struct mg_upstreams_local *u, const struct mg_upstream_spec *spec, struct mg_upconn_wait *w)
+struct mg_upconn *mg_upstream_take(struct mg_upstreams_local *u, const struct mg_upstream_spec *spec,
+                                   struct mg_upconn_wait *w)
 {
     struct mg_group *g = mg_group_of(u, spec);
     int64_t connect_ms = w->connect_ms > 0 ? w->connect_ms : spec->connect_ms;

@@ -109,8 +109,8 @@ struct mg_upconn_wait {
     const char *why;
 };
 /* Choose a target (smooth weighted round robin) and give a connection to it. Returns the idle connection at once
- * (nothing is called), or NULL: `done` follows. Set w->done, w->fresh and w->connect_ms before. A refused or unreachable target is followed by the
- * next one within connect_ms. A target that does not answer at all gets its
+ * (nothing is called), or NULL: `done` follows. Set w->done, w->fresh and w->connect_ms before. A refused or
+ * unreachable target is followed by the next one within connect_ms. A target that does not answer at all gets its
  * share of what is left of that time, but no less than a second. */
 struct mg_upconn *mg_upstream_take(struct mg_upstreams_local *u, const struct mg_upstream_spec *spec, struct mg_upconn_wait *w);
 /* Stop waiting: done will not be called. Harmless when it was called already, and on a wait that is all zero. */
