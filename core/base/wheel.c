@@ -108,12 +108,12 @@ static bool has_due(const struct mg_list *slot, uint64_t tick)
 
 int64_t mg_wheel_next_ms(const struct mg_wheel *w, int64_t now_ms)
 {
-    uint64_t last = (uint64_t)(now_ms + 1000) / MG_TICK_MS;
+    uint64_t last = (uint64_t)(now_ms + 1000) / MG_TICK_MS, here = (uint64_t)now_ms / MG_TICK_MS;
 
     if (!w->armed)
         return -1;
     for (uint64_t t = w->tick + 1; t <= last; t++) {
-        if (has_due(&w->slots[t % MG_WHEEL_SLOTS], t)) {
+        if (has_due(&w->slots[t % MG_WHEEL_SLOTS], t > here ? t : here)) {
             int64_t left = (int64_t)(t * MG_TICK_MS) - now_ms;
 
             return left > 0 ? left : 0;

@@ -85,7 +85,8 @@ static int open_protected(lua_State *L)
 {
     struct opening *o = lua_touserdata(L, 1);
 
-    luaL_openlibs(L);
+    luaL_openlibs(L); /* turns the compiler on */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     mg_config_open_builder_env(L, o->sources, o->folder);
     return 0;
 }
@@ -110,7 +111,6 @@ lua_State *mg_builder_vm_new(struct mg_sources *sources, struct mg_error *err)
         mg_fail(err, MG_ENOMEM, "config: out of memory");
         return NULL;
     }
-    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     if (lua_cpcall(L, open_protected, &o) != 0) {
         mg_fail(err, MG_ENOMEM, "config: %s", lua_tostring(L, -1));
         mg_builder_vm_free(L);

@@ -111,6 +111,7 @@ int mg_asks_compile(struct mg_router *r, const struct mg_pattern *p, struct mg_a
     for (size_t i = 0; i < p->conds_n; i++)
         out->header_ids[i] = p->conds[i].kind == MG_COND_HEADER ? mg_header_id_of(p->conds[i].name) : MG_H_OTHER;
     out->count = (out->methods != 0) + (int)p->conds_n + (p->clients_n > 0) + (p->scheme != 0) + (p->listener.n > 0);
+    out->is_plain = out->count == (out->methods != 0);
     out->digest = digest_of(out);
     return 0;
 }

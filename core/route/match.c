@@ -44,7 +44,7 @@ static const struct mg_way *best(struct walk *w, const struct mg_way *way)
             break;
         if (methods && !(methods & w->wanted.all))
             continue;
-        if (mg_asks_miss(way->asks, w->q, w->arena))
+        if (!way->asks->is_plain && mg_asks_miss(way->asks, w->q, w->arena))
             continue;
         if (!methods || (methods & w->wanted.exact))
             return way;
@@ -79,7 +79,7 @@ static bool take(struct walk *w, const struct mg_way *ways, struct mg_str rest)
 {
     const struct mg_way *way;
 
-    if (!ways)
+    if (!ways) /* the usual case */
         return false;
     if (w->collects) {
         collect(w, ways);
@@ -110,12 +110,17 @@ static bool descend(struct walk *w, const struct mg_node *n, const char *p, cons
     const struct mg_node *child;
     struct mg_str segment, value;
 
-    if (!p)
-        return take(w, n->here, mg_str("", 0)) || take(w, n->star, mg_str("", 0));
-    slash = memchr(p, '/', (size_t)(end - p));
-    next = slash ? slash + 1 : NULL;
-    segment = mg_str(p, (size_t)((slash ? slash : end) - p));
-    child = mg_table_get(&n->literals, segment.p, segment.n);
+    for (;; n = child, p = next) {
+        if (!p)
+            return take(w, n->here, mg_str("", 0)) || take(w, n->star, mg_str("", 0));
+        slash = memchr(p, '/', (size_t)(end - p));
+        next = slash ? slash + 1 : NULL;
+        segment = mg_str(p, (size_t)((slash ? slash : end) - p));
+        child = mg_table_get(&n->literals, segment.p, segment.n);
+        if (child && !n->parts && !n->param && !n->star)
+            continue; /* no way back is needed */
+        break;
+    }
     if (child && descend(w, child, next, end))
         return true;
     for (child = n->parts; child; child = child->next)

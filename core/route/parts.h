@@ -96,6 +96,7 @@ struct mg_asks {
     uint64_t methods;              /* bits; 0: any */
     uint64_t digest;               /* equal conditions have equal digests */
     int count;                     /* of conditions */
+    bool is_plain;                 /* none but methods: mg_asks_miss need not be asked */
     int *header_ids;               /* for each cond: enum mg_header_id */
 };
 /* The methods that a request may be matched by: its own, and GET for HEAD, the asked one for a preflight. */

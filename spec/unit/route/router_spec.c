@@ -643,6 +643,26 @@ static void explain_says_what_the_request_lacks(void **state)
     assert_string_equal(why_not("fits", &q), "fits");
 }
 
+/* The table of docs/routing.md. */
+static void the_examples_of_the_manual_hold(void **state)
+{
+    (void)state;
+    route("health", "", "/health", "");
+    route("users", "api.example.com", "/users/{id:[0-9]+}", "GET");
+    route("profile", "api.example.com", "/users/{name}", "");
+    cond(route("beta", "api.example.com", "/users/{name}", ""), MG_COND_HEADER, "x-beta", NULL);
+    route("tenants", "*.example.com", "/*", "");
+    route("legacy", "", "/old/*", "");
+    compile();
+    assert_string_equal(match("GET", "api.example.com", "/users/7"), "users");
+    assert_string_equal(match("PUT", "api.example.com", "/users/7"), "profile");
+    assert_string_equal(match("GET", "api.example.com", "/health"), "tenants");
+    assert_string_equal(match("GET", "example.com", "/health"), "health");
+    assert_string_equal(match("GET", "www.example.org", "/old"), "legacy");
+    header("x-beta", "1");
+    assert_string_equal(match("GET", "api.example.com", "/users/ann"), "beta");
+}
+
 /* ---- mistakes ---- */
 
 static void expect_mistake(const char *part)
@@ -878,7 +898,7 @@ int main(void)
         T(more_conditions_come_before_fewer_then_the_order_of_the_file), T(the_path_counts_more_than_conditions),
         T(a_field_may_be_asked_to_be_there_to_equal_or_to_be_absent), T(a_field_may_be_asked_to_match_a_regex),
         T(arguments_are_compared_decoded), T(cookies_are_found_in_any_cookie_field),
-        T(scheme_listener_and_client_are_conditions), T(explain_says_what_the_request_lacks),
+        T(scheme_listener_and_client_are_conditions), T(explain_says_what_the_request_lacks), T(the_examples_of_the_manual_hold),
         T(two_routes_that_match_the_same_requests_are_a_mistake_naming_both),
         T(routes_that_differ_in_one_condition_are_no_mistake), T(every_malformed_pattern_is_reported),
         T(more_parameters_than_there_is_room_for_are_a_mistake), T(ten_thousand_routes_are_told_apart),

@@ -750,6 +750,49 @@ static void many_reloads_leave_nothing_behind(void **state)
     assert_int_equal(one.accepted, 1);
 }
 
+static void count_only(void *arg, const struct mg_upstream_status *s)
+{
+    *(uint64_t *)arg += s->requests;
+}
+
+/* The builder's thread: snapshots come and go, some with this upstream and some with another list of targets. */
+static void reload_often(void *arg)
+{
+    struct mg_upstream_spec mine = spec, other = spec;
+    struct mg_target_spec pair[2] = { targets[0], targets[0] };
+    uint64_t n = 0;
+
+    pair[1].port = *(int *)arg;
+    other.targets = pair;
+    other.targets_n = 2;
+    for (int i = 0; i < 300; i++) {
+        mg_upstream_attach(&mine, NULL);
+        mg_upstream_attach(&other, NULL);
+        mg_upstream_each(count_only, &n);
+        mg_upstream_detach(&mine);
+        mg_upstream_detach(&other);
+    }
+}
+
+static void snapshots_come_and_go_on_another_thread_while_a_worker_serves(void **state)
+{
+    uv_thread_t builder;
+    struct ask a;
+
+    (void)state;
+    target(0, "127.0.0.1", one.port, 1);
+    attach();
+    assert_int_equal(uv_thread_create(&builder, reload_often, &two.port), 0);
+    for (int i = 0; i < 300; i++) {
+        take_now(&a);
+        mg_upstream_give(a.conn);
+        turn();
+    }
+    uv_thread_join(&builder);
+    assert_int_equal(one.accepted, 1);
+    assert_int_equal(status_now(), 1);
+}
+
 static void counts_are_told(void **state)
 {
     struct ask a, b;
@@ -915,6 +958,7 @@ int main(void)
         T(a_name_that_nobody_resolves_is_not_waited_for_longer_than_connect),
         T(an_unchanged_upstream_keeps_its_connections_over_a_reload),
         T(idle_connections_to_targets_that_left_are_closed), T(many_reloads_leave_nothing_behind), T(counts_are_told),
+        T(snapshots_come_and_go_on_another_thread_while_a_worker_serves),
         T(out_of_memory_is_told_and_harms_nothing), T(an_exchange_returns_its_connection_by_releasing_the_leg),
         T(a_connection_released_in_the_middle_is_closed), T(a_connection_that_dies_in_use_resets_the_leg_and_goes),
     };
