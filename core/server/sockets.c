@@ -18,6 +18,7 @@ struct address {
     struct sockaddr_storage sa; /* with the real port */
     int fds[MG_SOCKETS_MAX];
     int n;
+    bool is_wanted;             /* by the gateway process of now */
     dev_t dev;                  /* of a Unix socket's file, so that only our own is removed */
     ino_t ino;
 };
@@ -114,6 +115,24 @@ void mg_sockets_drop(struct mg_sockets *t, const char *key)
         return;
     remove_file(a);
     close_address(a);
+}
+
+void mg_sockets_mark(struct mg_sockets *t)
+{
+    mg_list_each(n, &t->addresses)
+        mg_container(n, struct address, node)->is_wanted = false;
+}
+
+void mg_sockets_sweep(struct mg_sockets *t)
+{
+    mg_list_each(n, &t->addresses) {
+        struct address *a = mg_container(n, struct address, node);
+
+        if (a->is_wanted)
+            continue;
+        remove_file(a);
+        close_address(a);
+    }
 }
 
 static bool holds_port(struct mg_sockets *t, int port)
@@ -240,6 +259,7 @@ int mg_sockets_take(struct mg_sockets *t, const struct mg_bind_ask *ask, int *fd
 
     if (!a && !(a = add_address(t, ask, err)))
         return err && err->code ? err->code : -EADDRINUSE;
+    a->is_wanted = true;
     while (a->n < want) {
         int rc = add_socket(a, ask, err);
 

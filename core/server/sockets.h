@@ -31,5 +31,8 @@ void mg_sockets_forget(struct mg_sockets *t);
  * UV_EADDRINUSE when somebody else listens there, even with SO_REUSEPORT. */
 int mg_sockets_take(struct mg_sockets *t, const struct mg_bind_ask *ask, int *fds, int room, struct mg_error *err);
 void mg_sockets_drop(struct mg_sockets *t, const char *key);
+/* A new gateway process begins: what it does not take until it is ready, nobody will serve. */
+void mg_sockets_mark(struct mg_sockets *t);
+void mg_sockets_sweep(struct mg_sockets *t);
 
 #endif

@@ -87,6 +87,7 @@ static bool start_child(struct supervisor *s)
         return false;
     }
     s->started_ms = now_ms();
+    mg_sockets_mark(s->table);
     pid = fork();
     if (pid == 0) {
         close(pair[0]);
@@ -209,8 +210,10 @@ static void answer_child(struct supervisor *s)
         s->is_deaf = true; /* it is gone, and SIGCHLD will say so */
         return;
     }
-    if (note == MG_NOTE_READY)
+    if (note == MG_NOTE_READY) {
         s->was_ready = true;
+        mg_sockets_sweep(s->table);
+    }
     if (note)
         mg_notify(note);
 }
