@@ -5,7 +5,6 @@
 #include <arpa/nameser.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { ADDRESSES_MAX = 64, NAME_MAX_BYTES = 254, DAY_S = 86400, PARTIAL_TTL_S = 5 };
 
@@ -120,6 +119,8 @@ static void query_ended(struct ask *a, int ares)
         mg_free(a);
         return;
     }
+    if (!a->n)
+        a->ttl_s = 0;
     if (a->failed && a->n && a->ttl_s > PARTIAL_TTL_S) /* half an answer: ask again soon */
         a->ttl_s = PARTIAL_TTL_S;
     tell_soon(a);
@@ -278,12 +279,12 @@ static void query(struct ask *a, struct mg_str host)
     set_timer(r);
 }
 
-void mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg)
+int mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg)
 {
-    struct ask *a = malloc(sizeof(*a));
+    struct ask *a = mg_malloc(sizeof(*a));
 
-    if (!a) /* nobody could ever be told */
-        abort();
+    if (!a)
+        return UV_ENOMEM;
     memset(a, 0, offsetof(struct ask, addrs));
     a->resolver = r;
     a->done = done;
@@ -297,6 +298,7 @@ void mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_res
         tell_soon(a);
     else
         query(a, host);
+    return 0;
 }
 
 void mg_resolver_hosts(struct mg_resolver *r, const char *path)

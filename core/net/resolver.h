@@ -23,8 +23,8 @@ void mg_resolver_free(struct mg_resolver *r);
 /* status 0 with n > 0 addresses (A and AAAA, IPv4 first), port filled in, and the shortest TTL in
  * seconds (hosts file and literals: a day); or MG_ENOENT, MG_ETIMEOUT, MG_EPROTO. Arguments borrowed for the call. */
 typedef void mg_resolved(void *arg, int status, const struct mg_address *addrs, size_t n, int ttl_s);
-/* /etc/hosts is honoured; no search list is used. */
-void mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg);
+/* /etc/hosts is honoured; no search list is used. 0: `done` follows; UV_ENOMEM: it does not. */
+int mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg);
 /* Parse "1.2.3.4", "::1", "[::1]" without asking anybody: 0 or MG_EINVAL. */
 int mg_address_parse(struct mg_str host, int port, struct mg_address *out);
 /* Fill in `text` from `sa`. Unix sockets are not addresses of this kind. */

@@ -198,6 +198,14 @@ const char *mg_tls_conn_name(const SSL *ssl)
 
 SSL *mg_tls_conn_ssl(const struct mg_stream *s) { return s->tls ? s->tls->ssl : NULL; }
 
+/* Give back record buffers, as SSL_MODE_RELEASE_BUFFERS does for reading only (OpenSSL 3.0 keeps the one for writing:
+ * 16.5 KB for each idle connection). Not between a record's header and its body (CVE-2024-4741). */
+static void release_buffers(struct mg_tls_conn *c)
+{
+    if (strcmp(SSL_rstate_string(c->ssl), "RB") != 0)
+        SSL_free_buffers(c->ssl);
+}
+
 /* ---- errors ---- */
 
 static const char *why(struct mg_tls_conn *c)
@@ -248,6 +256,7 @@ static bool handshake(struct mg_stream *s)
     send_wire(s);
     if (error == SSL_ERROR_WANT_READ || s->is_broken)
         return false;
+    release_buffers(c);
     mg_stream_tell_open(s, 0, "");
     mg_stream_dirty(s); /* what was written before */
     return !s->is_closing && !s->is_broken;
@@ -281,6 +290,8 @@ static void read_plain(struct mg_stream *s)
             return;
     }
     error = SSL_get_error(c->ssl, rc);
+    if (!c->tls->is_server)
+        release_buffers(c); /* a session ticket has OpenSSL set up the one for writing */
     hand_up(s, got);
     if (s->is_closing || s->is_broken || error == SSL_ERROR_WANT_READ)
         return;
@@ -340,6 +351,8 @@ static void encrypt_gathered(struct mg_stream *s)
     struct mg_tls_conn *c = s->tls;
     struct mg_block *b;
 
+    if (!c->first)
+        return;
     while ((b = c->first)) {
         c->first = b->next;
         if (!b->next)
@@ -348,6 +361,7 @@ static void encrypt_gathered(struct mg_stream *s)
         encrypt(s, b->bytes, b->to);
         mg_block_give(s->loop, b);
     }
+    release_buffers(c);
 }
 
 struct mg_block *mg_tls_conn_room(struct mg_stream *s, size_t n)

@@ -151,7 +151,10 @@ static void ask(struct watch *w)
     if (w->is_asking)
         return;
     w->is_asking = true;
-    mg_resolver_ask(w->control->resolver, w->host, w->port, on_answer, w);
+    if (mg_resolver_ask(w->control->resolver, w->host, w->port, on_answer, w) < 0) {
+        w->is_asking = false;
+        failed(w, MG_ENOMEM);
+    }
 }
 
 static struct watch *watch_new(struct mg_upstream_control *c, const struct mg_name *name)

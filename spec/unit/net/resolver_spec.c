@@ -140,7 +140,7 @@ static struct mg_resolver *resolver(void)
 static void ask(struct mg_resolver *r, const char *host, struct answer *a)
 {
     memset(a, 0, sizeof(*a));
-    mg_resolver_ask(r, mg_str_c(host), 80, note, a);
+    assert_int_equal(mg_resolver_ask(r, mg_str_c(host), 80, note, a), 0);
     assert_int_equal(a->calls, 0); /* never inside the call */
     late = false;
     uv_timer_start(&deadline, on_late, 5000, 0);
@@ -196,7 +196,7 @@ static void a_silent_server_is_a_timeout(void **state)
     ask(r, "silent.test", &a);
     assert_int_equal(a.status, MG_ETIMEOUT);
     assert_int_equal(questions, 4); /* two tries for each family */
-    assert_true(a.ttl_s <= 0);
+    assert_int_equal(a.ttl_s, 0);
     mg_resolver_free(r);
 }
 
@@ -300,6 +300,18 @@ static void freeing_cancels_without_a_call(void **state)
     assert_int_equal(a.calls + b.calls, 0);
 }
 
+static void without_memory_a_question_is_refused(void **state)
+{
+    struct mg_resolver *r = resolver();
+    struct answer a = { 0 };
+
+    (void)state;
+    fail_allocation(1);
+    assert_int_equal(mg_resolver_ask(r, MG_STR("127.0.0.1"), 80, note, &a), UV_ENOMEM);
+    fail_allocation(0);
+    mg_resolver_free(r);
+}
+
 static void nonsense_for_servers_is_refused(void **state)
 {
     struct mg_resolver_conf conf = { .servers = MG_STR("not an address") };
@@ -337,6 +349,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_hosts_file_comes_first_and_is_read_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_names_at_once_are_all_answered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(freeing_cancels_without_a_call, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_memory_a_question_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nonsense_for_servers_is_refused, set_up, tear_down),
         cmocka_unit_test(addresses_are_parsed_strictly),
     };
