@@ -54,6 +54,7 @@ struct mg_body {
     bool regather;                  /* asked for again, by an entry further on: `whole` is to pass the steps between */
     bool has_defer;                 /* the arena frees whole and scratch */
     uint8_t whole_at;               /* body steps before this place have run over `whole` (entry; responses: 63 - entry) */
+    uint8_t drop_at;                /* of a replaced body: what still arrives of the old one passes the steps before this place */
     uint8_t gather_entry;           /* who asked last: steps before it have been run over what is gathered */
     int64_t limit;
     struct mg_str piece;            /* the piece in hand */

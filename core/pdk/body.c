@@ -179,6 +179,8 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
     b->gather = MG_GATHER_DONE;
     b->gather_entry = x->entry;
     b->whole_at = (uint8_t)mg_chain_place(side, x->entry);
+    if (!b->replaced)
+        b->drop_at = b->whole_at;
     b->whole_last = true;
     b->regather = false;
     b->replaced = true;

@@ -118,7 +118,9 @@ static void places(const struct mg_body *b, int side, unsigned *from, unsigned *
     *from = b->in_whole ? b->whole_at : 0;
     if (b->in_whole)
         *to = b->gather == MG_GATHER_ASKED ? asked : MG_ENTRIES_MAX;
-    else if (b->replaced || collects(b))
+    else if (b->replaced)
+        *to = b->drop_at;
+    else if (collects(b))
         *to = asked;
     else
         *to = MG_ENTRIES_MAX;
