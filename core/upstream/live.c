@@ -39,6 +39,7 @@ struct mg_str mg_live_copy(struct mg_str s)
 
 void mg_upstream_wake_workers(void)
 {
+    atomic_fetch_add(&mg_live.news, 1);
     mg_list_each(node, &mg_live.listeners)
         uv_async_send(mg_container(node, struct mg_listener_node, node)->wake);
 }

@@ -173,25 +173,43 @@ static void drop_if_left(struct mg_group *g)
 
 /* ---- news ---- */
 
-static void on_wake(uv_async_t *handle)
+static void run_ready(struct mg_upstreams_local *u)
 {
-    struct mg_upstreams_local *u = mg_container(handle, struct mg_upstreams_local, wake);
     struct mg_list *node;
 
-    mg_waits_fail_now(u);
     while ((node = mg_list_first(&u->ready)) != NULL) {
         struct mg_group *g = mg_container(node, struct mg_group, ready_node);
 
         mg_list_remove(node);
         g->is_ready = false;
         mg_waits_run(g);
+        drop_if_left(g);
     }
-    mg_list_each(each, &u->groups_all) {
-        struct mg_group *g = mg_container(each, struct mg_group, node);
+}
+
+/* Many upstreams may stand here, so they are walked only when there is news of one. */
+static void look_at_news(struct mg_upstreams_local *u)
+{
+    uint32_t news = atomic_load(&mg_live.news);
+
+    if (u->news == news)
+        return;
+    u->news = news;
+    mg_list_each(node, &u->groups_all) {
+        struct mg_group *g = mg_container(node, struct mg_group, node);
 
         mg_group_take_up(g);
         drop_if_left(g);
     }
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    struct mg_upstreams_local *u = mg_container(handle, struct mg_upstreams_local, wake);
+
+    look_at_news(u);
+    mg_waits_fail_now(u);
+    run_ready(u);
 }
 
 static void on_wake_closed(uv_handle_t *handle)

@@ -28,6 +28,7 @@ struct mg_live {
     pthread_mutex_t lock;
     struct mg_map upstreams, names, targets;
     struct mg_list listeners;       /* workers that want to know of new lists */
+    _Atomic uint32_t news;          /* how often they were woken for one */
 };
 extern struct mg_live mg_live;
 /* Take out of a table. An empty one holds no memory, so that a process that has closed all holds nothing. */
@@ -155,6 +156,7 @@ struct mg_upstreams_local {
     struct mg_list failed;          /* of mg_upconn_wait: done is due */
     struct mg_list ready;           /* of mg_group: room for the first that waits */
     int conns;
+    uint32_t news;                  /* that were looked at */
     bool is_closing, wake_closed, is_freed;
 };
 
