@@ -24,6 +24,7 @@ static int refuse(struct mg_refusal *no, int status, const char *why)
 /* What the fields of a head say about its framing. */
 struct said {
     bool close, keep_alive, upgrade, chunked;
+    bool names; /* Connection names other fields */
     int64_t length; /* -1: not said */
 };
 
@@ -86,6 +87,8 @@ static int read_connection(struct mg_str value, bool is_request, struct said *s,
             s->upgrade = true;
         else if (is_request && (PROTECTED & BIT(mg_header_id_of(item))))
             return refuse(no, 400, "connection names a field that must not be removed");
+        else
+            s->names = true;
     }
     return 0;
 }
@@ -159,16 +162,15 @@ static int read_hops(struct mg_head *head, bool is_request, struct said *s, stru
         for (uint32_t i = 0; i < h->n; i++) {
             struct mg_header *f = &h->at[i];
 
-            if (f->name && (HOP_BY_HOP & BIT(f->id)) && read_hop(f, head, is_request, s, no) != 0)
+            if (!f->name || !(HOP_BY_HOP & BIT(f->id)))
+                continue;
+            if (read_hop(f, head, is_request, s, no) != 0)
                 return MG_EPROTO;
+            f->name = NULL;
         }
-        if (h->present & BIT(MG_H_CONNECTION))
-            for (uint32_t i = 0; i < h->n; i++)
-                if (h->at[i].name && h->at[i].id == MG_H_CONNECTION)
-                    drop_named(h, value_of(&h->at[i]));
-        for (uint32_t i = 0; i < h->n; i++)
-            if (h->at[i].name && (HOP_BY_HOP & BIT(h->at[i].id)))
-                h->at[i].name = NULL;
+        for (uint32_t i = 0; s->names && i < h->n; i++)
+            if (h->at[i].id == MG_H_CONNECTION)
+                drop_named(h, value_of(&h->at[i]));
     }
     if (!s->upgrade || head->version < 11)
         head->upgrade = mg_str("", 0);
