@@ -186,12 +186,14 @@ static void on_connect(uv_connect_t *req, int status)
         mg_loop_flush(s->loop);
         return;
     }
+    if (s->is_broken) /* no memory for what was written before; that has been told or will be */
+        return;
     s->is_up = 1;
     s->wrote_ms = mg_loop_now_ms(s->loop);
     set_reading(s);
     if (s->tls)
         mg_tls_conn_start(s);
-    else if (!s->is_broken)
+    else
         mg_stream_tell_open(s, 0, "");
     mg_stream_dirty(s); /* what was written before */
     mg_loop_flush(s->loop);

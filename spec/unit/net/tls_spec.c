@@ -368,8 +368,11 @@ static void an_idle_connection_holds_little_memory(void **state)
     mg_stream_write(&p->client.s, "x", 1, 0);
     pair_until(p, p->client.got_n == 1);
     after = in_use(p);
-    if (after != before && after - before > 36000) /* a sanitizer's heap says nothing */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their heap says nothing */
+    if (after - before > 36000)
         fail_msg("%zu bytes for the two ends", after - before);
+#endif
+    (void)before, (void)after;
     pair_free(p);
     mg_tls_unref(server);
     mg_tls_unref(client);
