@@ -45,8 +45,11 @@ void mg_h1_fail(struct mg_h1 *h, int error, int status, const char *why);
 void mg_h1_message_over(struct mg_h1 *h);
 /* Ready for another message. */
 void mg_h1_next(struct mg_h1 *h);
-/* Body bytes and the end are held back. */
-static inline bool mg_h1_is_body(const struct mg_h1 *h) { return h->state >= MG_H1_LENGTH && h->state <= MG_H1_ENDING; }
+/* What a pause holds back: body bytes, and the end behind them; not the end of a message without a body. */
+static inline bool mg_h1_is_body(const struct mg_h1 *h)
+{
+    return h->state >= MG_H1_LENGTH && (h->state < MG_H1_ENDING || (h->state == MG_H1_ENDING && h->leg.body_bytes_in > 0));
+}
 
 extern const struct mg_leg_ops mg_h1_ops_server, mg_h1_ops_client;
 void mg_h1_release(struct mg_leg *leg);

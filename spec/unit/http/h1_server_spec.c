@@ -294,6 +294,27 @@ static void the_end_of_a_length_is_held_back_with_its_last_piece(void **state)
     side_deinit(&s);
 }
 
+static void a_pause_at_the_head_does_not_hold_back_the_end_of_nothing(void **state)
+{
+    struct side s;
+
+    (void)state;
+    side_init(&s, true);
+    s.pauses_at_head = true;
+    feed(&s, GET1);
+    assert_string_equal(s.log, "begin;head GET /a 11 f0 -1;end;");
+    assert_false(s.f.is_paused);
+    side_deinit(&s);
+    side_init(&s, true);
+    s.pauses_at_head = true;
+    feed(&s, POST5 "hello");
+    assert_string_equal(s.log, "begin;head POST /p 11 f1 5;");
+    assert_true(s.f.is_paused);
+    s.leg->ops->resume(s.leg);
+    assert_string_equal(s.log, "begin;head POST /p 11 f1 5;data hello;end;");
+    side_deinit(&s);
+}
+
 static void a_client_that_leaves_resets_the_exchange(void **state)
 {
     struct side s;
@@ -560,6 +581,7 @@ int main(void)
         cmocka_unit_test(reading_stops_when_a_buffer_of_pipelined_bytes_waits),
         cmocka_unit_test(a_paused_body_is_kept_and_raised_after_resume),
         cmocka_unit_test(the_end_of_a_length_is_held_back_with_its_last_piece),
+        cmocka_unit_test(a_pause_at_the_head_does_not_hold_back_the_end_of_nothing),
         cmocka_unit_test(a_client_that_leaves_resets_the_exchange),
         cmocka_unit_test(a_half_closed_client_gets_its_answers),
         cmocka_unit_test(a_body_that_breaks_off_is_never_complete),

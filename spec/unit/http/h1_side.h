@@ -17,6 +17,7 @@ struct side {
     bool answers;        /* server: 200 "ok" at the end of each request, the status of each refusal */
     bool answers_early;  /* at the head already */
     bool pauses;         /* at each piece of a body */
+    bool pauses_at_head;
     bool refuses;        /* on_begin says no */
     bool releases;       /* client: release at the end or reset */
     int idles, dones, status, error;
@@ -72,6 +73,8 @@ static void side_on_head(struct mg_leg *leg, struct mg_head *head)
         snprintf(line, sizeof line, "head %d f%d %lld%s;", head->status, head->framing, (long long)head->length,
                  head->closes ? " close" : "");
     side_say(s, line);
+    if (s->pauses_at_head)
+        leg->ops->pause(leg);
     if (s->answers_early)
         side_answer(leg, 200);
 }
