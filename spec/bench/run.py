@@ -212,9 +212,10 @@ class Run:
                    busy=ns / 1e7 / r["s"], rss_mb=rss, pss_mb=pss, peak_mb=peak, errors=r["errors"],
                    steal=100 * (st1[0] - st[0]) / max(1, st1[1] - st[1]))
         p = self.counted(max(1, seconds // 2))
-        out.update(instr_per_req=p["instructions:u"] + p["instructions:k"], instr_user=p["instructions:u"],
-                   cycles_per_req=p["cycles:u"] + p["cycles:k"], cycles_user=p["cycles:u"],
-                   ctxsw_per_req=p["context-switches"])
+        if "instructions:u" in p:  # some virtual machines have no counters
+            out.update(instr_per_req=p["instructions:u"] + p["instructions:k"], instr_user=p["instructions:u"],
+                       cycles_per_req=p["cycles:u"] + p["cycles:k"], cycles_user=p["cycles:u"])
+        out["ctxsw_per_req"] = p.get("context-switches", 0)
         if near:
             near.append(hop())
             out["hop_ns"] = max(near)
