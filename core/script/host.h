@@ -69,6 +69,7 @@ struct mg_vm {
     struct lua_State *L;
     struct mg_script *script;
     size_t used, max;                   /* bytes of this VM */
+    size_t reserve;                     /* how far the host's own calls may go beyond max */
     size_t tight;                       /* above this much a full collection is due */
     bool wants_collect;
     size_t idle_used;                   /* bytes when the last whole cycle of idle steps ended */

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* What the host's own calls may take beyond the bound: a full VM can still be cleaned up, and its trouble told. */
+enum { RESERVE_BYTES = 1 << 20 };
+
 /* ---- memory ---- */
 
 /* Counted and bounded. LuaJIT collects no garbage of its own accord when an allocation fails, so a VM that comes near its
@@ -21,7 +24,7 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
         return NULL;
     }
     if (new_n > old_n) {
-        if (new_n - old_n > vm->max - vm->used)
+        if (vm->used + (new_n - old_n) > vm->max + vm->reserve)
             return NULL;
         if (vm->used + (new_n - old_n) > vm->tight)
             vm->wants_collect = true;
@@ -46,7 +49,7 @@ void mg_vm_collect(struct mg_vm *vm)
     if (mg_vm_call(vm, collect, NULL, &err) != 0)
         mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);
     /* What is left is live: ask again when half of the remaining room is gone. */
-    vm->tight = vm->used + (vm->max - vm->used) / 2;
+    vm->tight = vm->used < vm->max ? vm->used + (vm->max - vm->used) / 2 : vm->max;
     if (vm->tight < vm->max / 2)
         vm->tight = vm->max / 2;
 }
@@ -72,8 +75,13 @@ static int call_body(lua_State *L)
 int mg_vm_call(struct mg_vm *vm, void (*fn)(struct mg_vm *vm, void *arg), void *arg, struct mg_error *err)
 {
     struct call c = { vm, fn, arg };
-    int rc = lua_cpcall(vm->L, call_body, &c);
+    size_t reserve = vm->reserve;
     const char *text;
+    int rc;
+
+    vm->reserve = RESERVE_BYTES;
+    rc = lua_cpcall(vm->L, call_body, &c);
+    vm->reserve = reserve;
 
     if (rc == 0)
         return 0;
@@ -275,6 +283,8 @@ static void load_table(struct mg_vm *vm, const struct mg_lua_plugin *p)
         if (folder.n && mg_str_starts(p->source->path, folder) && path[folder.n] == '/')
             snprintf(chunk, sizeof(chunk), "@%s", path + folder.n + 1);
     }
+    if (p->source->bytes.n && p->source->bytes.p[0] == '\033')
+        luaL_error(L, "%s: bytecode is not taken, only Lua text", path);
     load_text(L, p->source->bytes.p, p->source->bytes.n, chunk);
     lua_call(L, 0, 1);
     if (!lua_istable(L, -1))
