@@ -2,8 +2,9 @@
 #include "pdk/sink.h"
 #include "base/sink.h"
 
+#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <unistd.h>
 
 static _Thread_local struct mg_str folder;
 
@@ -17,6 +18,22 @@ static struct mg_sink *fail(char *error, size_t room, const char *message)
     if (error && room)
         snprintf(error, room, "%s", message);
     return NULL;
+}
+
+/* A relative path, made absolute. */
+static bool here(char *path, size_t room, struct mg_str name)
+{
+    char top[PATH_MAX];
+    struct mg_str f = folder;
+    int n;
+
+    if (!f.n) {
+        if (!getcwd(top, sizeof top))
+            return false;
+        f = mg_str_c(top);
+    }
+    n = snprintf(path, room, "%.*s/%.*s", (int)f.n, f.p, (int)name.n, name.p);
+    return n > 0 && (size_t)n < room;
 }
 
 struct mg_sink *mg_sink_open(const char *where, size_t n, char *error, size_t error_n)
@@ -33,17 +50,9 @@ struct mg_sink *mg_sink_open(const char *where, size_t n, char *error, size_t er
         if (mg_str_eq(name, words[i]))
             goto open;
     if (where[0] != '/') {
-        char here[2048] = ".";
-
-        if (!folder.n && !realpath(".", path))
-            return fail(error, error_n, "the working folder is gone");
-        if (!folder.n)
-            snprintf(here, sizeof here, "%s", path);
-        n = (size_t)snprintf(path, sizeof path, "%.*s/%.*s", folder.n ? (int)folder.n : (int)strlen(here), folder.n ? folder.p : here,
-                             (int)name.n, name.p);
-        if (n >= sizeof path)
+        if (!here(path, sizeof path, name))
             return fail(error, error_n, "the path is too long");
-        name = mg_str(path, n);
+        name = mg_str_c(path);
     }
 open:
     s = mg_sink_ref(name, &err);
