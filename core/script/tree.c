@@ -61,6 +61,7 @@ static bool take_members(struct take *t, lua_State *L, int index, struct mg_valu
     v->members = mg_arena_zalloc(t->a, (n + 1) * sizeof(*v->members));
     if (!v->members)
         return refuse(t, MG_ENOMEM, "out of memory");
+    v->members_room = (uint32_t)n + 1;
     lua_pushnil(L);
     while (lua_next(L, index)) {
         struct mg_member *m = &v->members[v->members_n];

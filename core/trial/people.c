@@ -43,12 +43,12 @@ static size_t pairs_of(struct mg_sim *sim, const struct mg_value *table, const s
 
 static void add_credential(struct mg_sim *sim, struct mg_str consumer, const struct mg_credential_kind *kind, struct mg_value *v)
 {
-    struct mg_credential cred = { .kind = mg_str_c(kind->kind) };
+    struct mg_credential *cred = mg_arena_zalloc(&sim->arena, sizeof(*cred));
     void *conf = mg_arena_zalloc(&sim->arena, kind->conf_bytes + 1);
     struct mg_error err = { 0 };
     const struct mg_value *key = mg_value_get(v, kind->key), *id = mg_value_get(v, "id");
 
-    if (!conf || mg_fields_fill(kind->fields, sizeof(struct mg_field), v, conf, &sim->arena) != 0)
+    if (!cred || !conf || mg_fields_fill(kind->fields, sizeof(struct mg_field), v, conf, &sim->arena) != 0)
         luaL_error(sim->L, "out of memory");
     if (!key || key->kind != MG_V_STRING)
         luaL_error(sim->L, "consumers.%s.%s: a credential has a %s", consumer.p, kind->kind, kind->key);
@@ -56,11 +56,12 @@ static void add_credential(struct mg_sim *sim, struct mg_str consumer, const str
         luaL_error(sim->L, "consumers.%s.%s: %s", consumer.p, kind->kind, err.message);
     if (kind->release && mg_arena_defer(&sim->arena, kind->release, conf) != 0)
         luaL_error(sim->L, "out of memory");
-    cred.key = key->text;
-    cred.id = id && id->kind == MG_V_STRING ? id->text : MG_STR("credential");
-    cred.conf = conf;
-    cred.fields_n = pairs_of(sim, v, &cred.fields);
-    if (mg_consumers_add_credential(sim->snapshot.consumers, consumer, &cred, &err) != 0)
+    cred->kind = mg_str_c(kind->kind);
+    cred->key = key->text;
+    cred->id = id && id->kind == MG_V_STRING ? id->text : MG_STR("credential");
+    cred->conf = conf;
+    cred->fields_n = pairs_of(sim, v, &cred->fields);
+    if (mg_consumers_add_credential(sim->snapshot.consumers, consumer, cred, &err) != 0)
         luaL_error(sim->L, "consumers.%s: %s", consumer.p, err.message);
 }
 
@@ -83,6 +84,7 @@ static void add_credentials(struct mg_sim *sim, struct mg_str consumer, const st
     list[0].single = true;
     holder->members[0] = (struct mg_member){ mg_str_c(kind->kind), v };
     holder->members_n = 1;
+    holder->members_room = 2;
     if (mg_fields_check(&check, list, sizeof(*list), holder, 0) != 0)
         luaL_error(sim->L, "consumers.%s: %s", consumer.p, mg_check_text(&check, &sim->arena).p);
     v = holder->members[0].value;
@@ -118,9 +120,8 @@ static void add_consumer(struct mg_sim *sim, struct mg_str name, struct mg_value
 
         if (mg_str_eq(key, MG_STR("groups")) || mg_str_eq(key, MG_STR("metadata")))
             continue;
-        if (!kind)
-            luaL_error(sim->L, "consumers.%s.%s: no plugin of this chain knows such credentials", name.p, key.p);
-        add_credentials(sim, name, kind, v->members[i].value);
+        if (kind) /* others belong to plugins that are not in this chain */
+            add_credentials(sim, name, kind, v->members[i].value);
     }
 }
 

@@ -437,6 +437,10 @@ static void fill_request(struct mg_sim *sim)
     take_pieces(sim, MG_REQUEST);
     head->length = length_of(sim, MG_REQUEST);
     head->framing = sim->pieces_n[MG_REQUEST] ? MG_BODY_LENGTH : MG_BODY_NONE;
+    if (head->framing && mg_sim_number(sim, "chunked", 0) != 0) {
+        head->framing = MG_BODY_STREAM;
+        head->length = -1;
+    }
     x->body[MG_REQUEST].got_end = sim->pieces_n[MG_REQUEST] == 0;
     if (mg_uri_normalise_path(mg_sim_text(sim, "path"), &x->arena, &x->path) != 0)
         luaL_error(L, "path: malformed");

@@ -242,7 +242,12 @@ function test.exchange(given)
   end
   local path, query = (given.path or "/"):match("^([^?]*)%??(.*)$")
   local headers = with_type(given.headers, given.body)
-  local fields = field_list(headers)
+  local fields, chunked = {}, 0
+  for _, field in ipairs(field_list(headers)) do
+    local name = field[1]:lower()
+    if name == "transfer-encoding" then chunked = 1
+    elseif name ~= "content-length" then fields[#fields + 1] = field end -- framing is the codec's, as in the gateway
+  end
   local authority = given.host or "test.example"
   if not headers_of(fields).host then table.insert(fields, 1, { "Host", authority }) end
   local params = {}
@@ -254,7 +259,7 @@ function test.exchange(given)
     method = given.method or (given.body and "POST" or "GET"),
     path = path, query = (given.path or ""):find("?", 1, true) and query or nil, target = given.path or "/",
     host = authority, port = given.port or (given.scheme == "https" and 443 or 80), https = given.scheme == "https" and 1 or 0,
-    fields = fields, pieces = pieces_of(given.body), client = given.client or "127.0.0.1", params = params,
+    fields = fields, pieces = pieces_of(given.body), chunked = chunked, client = given.client or "127.0.0.1", params = params,
     route = given.route or "test", route_path = given.route_path or path, plugins = given.plugins,
     upstream = upstream_of(upstream or nil), upstream_name = given.upstream_name or "test",
     consumers = given.consumers, buffered_body = given.buffered_body, memory = given.memory,
