@@ -1,5 +1,6 @@
 /* build_chains.c - chains: each entry's plugin, its checked config, its instance. */
 #include "server/build_parts.h"
+#include "pdk/sink.h"
 
 #include <stdio.h>
 
@@ -103,6 +104,7 @@ static int create_c(struct mg_making *m, struct mg_chain_entry *e, const struct 
 {
     const struct mg_plugin *p = e->plugin;
     void *filled = mg_arena_zalloc(mg_making_arena(m), p->conf_bytes ? p->conf_bytes : 1);
+    int rc;
 
     if (!filled || (p->fields && mg_fields_fill(p->fields, p->field_bytes, conf, filled, mg_making_arena(m)) != 0))
         return MG_ENOMEM;
@@ -110,7 +112,10 @@ static int create_c(struct mg_making *m, struct mg_chain_entry *e, const struct 
     e->self = filled;
     if (!p->create)
         return 0;
-    if (p->create(&e->info, &e->self, err) != 0)
+    mg_sink_folder(e->info.folder); /* where relative log paths start */
+    rc = p->create(&e->info, &e->self, err);
+    mg_sink_folder(mg_str(NULL, 0));
+    if (rc != 0)
         return MG_ECONF;
     return 0;
 }
