@@ -89,34 +89,43 @@ static int text_key(struct describe *d, lua_State *L, const char *key, const cha
     return *out ? 0 : mg_fail(d->err, MG_ENOMEM, "out of memory");
 }
 
+/* A list of facts as C has it; NULL when v is no list of words. */
+static const char *const *facts_of(struct mg_script *s, const struct mg_value *v)
+{
+    const char **list;
+
+    if (v->kind == MG_V_STRING) { /* one stands for a list of one */
+        list = mg_arena_zalloc(&s->arena, 2 * sizeof(*list));
+        if (list)
+            list[0] = mg_arena_copy(&s->arena, v->text.p, v->text.n).p;
+        return list;
+    }
+    if (v->kind != MG_V_TABLE || v->members_n)
+        return NULL;
+    list = mg_arena_zalloc(&s->arena, (v->items_n + 1) * sizeof(*list));
+    for (size_t i = 0; list && i < v->items_n; i++) {
+        if (v->items[i]->kind != MG_V_STRING)
+            return NULL;
+        list[i] = mg_arena_copy(&s->arena, v->items[i]->text.p, v->items[i]->text.n).p;
+    }
+    return list;
+}
+
 static int facts(struct describe *d, lua_State *L, const char *key, const char *const **out)
 {
     struct mg_value *v;
-    const char **list;
-    size_t n;
 
     lua_getfield(L, 1, key);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return 0;
+    }
     v = mg_tree_take(L, -1, &d->s->arena, NULL, NULL, d->err);
     lua_pop(L, 1);
     if (!v)
         return d->err->code;
-    if (v->kind == MG_V_NIL)
-        return 0;
-    n = v->kind == MG_V_STRING ? 1 : v->items_n;
-    if ((v->kind != MG_V_STRING && v->kind != MG_V_TABLE) || v->members_n)
-        return wrong(d, key, "a list of facts, such as { \"consumer\" }");
-    list = mg_arena_zalloc(&d->s->arena, (n + 1) * sizeof(*list));
-    if (!list)
-        return mg_fail(d->err, MG_ENOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++) {
-        const struct mg_value *item = v->kind == MG_V_STRING ? v : v->items[i];
-
-        if (item->kind != MG_V_STRING)
-            return wrong(d, key, "a list of facts, such as { \"consumer\" }");
-        list[i] = item->text.p;
-    }
-    *out = list;
-    return 0;
+    *out = facts_of(d->s, v);
+    return *out ? 0 : wrong(d, key, "a list of facts, such as { \"consumer\" }");
 }
 
 static int fields_of(struct describe *d, struct mg_value *v, const char *what, const struct mg_field **fields, size_t *bytes)
@@ -342,6 +351,14 @@ int mg_script_inline(struct mg_script *s, const struct mg_value *v, const struct
 
         if (is_entry_key(key))
             continue;
+        if (mg_str_eq(key, MG_STR("needs")) || mg_str_eq(key, MG_STR("provides"))) {
+            const char *const *list = facts_of(s, v->members[i].value);
+
+            if (!list)
+                return mg_fail(err, MG_ECONF, "\"%.*s\" must be a list of facts, such as { \"consumer\" }", (int)key.n, key.p);
+            *(key.p[0] == 'n' ? &p->plugin.needs : &p->plugin.provides) = list;
+            continue;
+        }
         if (phase < 0)
             return unknown(err, MG_STR("a table of phase functions"), key);
         if (v->members[i].value->kind != MG_V_FUNCTION)
