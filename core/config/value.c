@@ -80,7 +80,7 @@ int mg_value_put(struct mg_value *table, struct mg_str key, struct mg_value *v, 
     size_t i = member_place(table, key, &found);
 
     if (!found) {
-        if (table->members_n == table->members_room && mg_value_reserve(table, table->members_n + 4, a) != 0)
+        if (table->members_n >= table->members_room && mg_value_reserve(table, table->members_n + 4, a) != 0)
             return MG_ENOMEM;
         memmove(table->members + i + 1, table->members + i, (table->members_n - i) * sizeof(*table->members));
         table->members_n++;

@@ -64,7 +64,7 @@ static const struct mg_field credential_fields[] = {
       .has_max = true, .max = ENCODED_MAX,
       .pattern = "\\$argon2(id|i|d)\\$\\S+|\\$2[abxy]\\$[0-9]{2}\\$[./A-Za-z0-9]{53}|\\$[56]\\$[^\\s:]+|sha256:[^:]+:[0-9a-f]{64}",
       .doc = "The password's hash: $argon2id$…, $2b$…, $5$…, $6$… or sha256:SALT:HEX. Plain text is refused." },
-    { .name = "id", .type = MG_STRING, .offset = offsetof(struct password, id), .preset = "",
+    { .name = "id", .type = MG_STRING, .offset = offsetof(struct password, id),
       .doc = "A name for the credential in logs." },
     { 0 }
 };

@@ -38,7 +38,7 @@ static const struct mg_field credential_fields[] = {
     { .name = "key", .type = MG_STRING, .offset = offsetof(struct jwt_key_conf, name), .required = true, .at = 1, .has_min = true,
       .min = 1, .doc = "What a token names the key by: its kid, or its issuer (see key_claim)." },
     KEY_FIELDS,
-    { .name = "id", .type = MG_STRING, .offset = offsetof(struct jwt_key_conf, id), .preset = "",
+    { .name = "id", .type = MG_STRING, .offset = offsetof(struct jwt_key_conf, id),
       .doc = "A name for the credential in logs." },
     { 0 }
 };

@@ -53,7 +53,7 @@ static const struct mg_field fields[] = {
 static const struct mg_field credential_fields[] = {
     { .name = "key", .type = MG_STRING, .offset = offsetof(struct key, key), .required = true, .secret = true, .at = 1,
       .has_min = true, .min = 1, .doc = "The key." },
-    { .name = "id", .type = MG_STRING, .offset = offsetof(struct key, id), .preset = "",
+    { .name = "id", .type = MG_STRING, .offset = offsetof(struct key, id),
       .doc = "A name for the key in logs." },
     { 0 }
 };

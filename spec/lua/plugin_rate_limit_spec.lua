@@ -14,7 +14,7 @@ local function run(conf, given)
   if given.auth then table.insert(chain, 1, "key-auth") end
   return test.exchange {
     plugins = chain, client = given.client, headers = given.headers,
-    consumers = { alice = { groups = { "gold" }, keys = "k-a" }, bob = { keys = { "k-b1", "k-b2" } }, carol = { groups = { "staff" }, keys = "k-c" } },
+    consumers = given.auth and { alice = { groups = { "gold" }, keys = "k-a" }, bob = { keys = { "k-b1", "k-b2" } }, carol = { groups = { "staff" }, keys = "k-c" } },
   }
 end
 
@@ -33,7 +33,7 @@ for _, algorithm in ipairs { "token-bucket", "sliding-window" } do
       expect(r.status).equals(429)
       expect(r.request).is_nil()
       expect(r.headers.ratelimit).contains('"10s";r=0;t=')
-      expect(tonumber(r.headers["retry-after"])).is_within(1, 10)
+      expect(tonumber(r.headers["retry-after"])).is_within(1, 20) -- a window that slides still weighs the last one
       expect(r.headers["content-type"]).contains("problem+json")
     end)
 

@@ -15,17 +15,6 @@ describe("request-size-limit", function()
     expect(r.request).is_nil()
   end)
 
-  it("counts a body that comes in pieces", function()
-    local chunked = { ["transfer-encoding"] = "chunked" }
-    expect(run({ body = 6 }, { body = { "123", "456" }, headers = chunked }).status).equals(200)
-    expect(run({ body = 5 }, { body = { "123", "456" }, headers = chunked }).status).equals(413)
-  end)
-
-  it("asks for a length on demand", function()
-    expect(run({ require_length = true }, { body = { "1", "2" }, headers = { ["transfer-encoding"] = "chunked" } }).status).equals(411)
-    expect(run({ require_length = true }, {}).status).equals(200)
-  end)
-
   it("bounds the header fields", function()
     expect(run({ headers = 200 }, { headers = { ["x-a"] = ("x"):rep(300) } }).status).equals(431)
     expect(run({ headers = 400 }, { headers = { ["x-a"] = ("x"):rep(300) } }).status).equals(200)
