@@ -5,11 +5,6 @@
 #include "base/str.h"
 #include "cli/cli.h"
 
-#pragma weak mg_cmd_check
-#pragma weak mg_cmd_routes
-#pragma weak mg_cmd_explain
-#pragma weak mg_cmd_plugins
-
 static const struct { const char *name; int (*run)(int argc, char **argv); const char *doc; } commands[] = {
     { "run", mg_cmd_run, "serve a config" },
     { "check", mg_cmd_check, "is this config right? every mistake in one run" },

@@ -21,18 +21,32 @@ static struct mg_open_address *find_in(struct mg_list *list, const char *key)
     return NULL;
 }
 
+static struct mg_str id_of(const struct mg_listener_conf *l)
+{
+    return l->id.n ? l->id : l->address;
+}
+
+int mg_addresses_name(struct mg_snapshot *s)
+{
+    for (size_t i = 0; i < s->listeners_n; i++) {
+        struct mg_str id = id_of(&s->listeners[i]);
+        int same = 1;
+
+        for (size_t k = 0; k < i; k++)
+            same += mg_str_starts(id_of(&s->listeners[k]), id) &&
+                    (s->listeners[k].id.n == id.n || s->listeners[k].id.p[id.n] == '#');
+        s->listeners[i].id = same == 1 ? id : mg_arena_printf(&s->arena, "%.*s#%d", (int)id.n, id.p, same);
+        if (!s->listeners[i].id.p)
+            return MG_ENOMEM;
+    }
+    return 0;
+}
+
 void mg_address_key(const struct mg_snapshot *s, size_t listener, char out[MG_SOCKET_KEY])
 {
-    const struct mg_listener_conf *l = &s->listeners[listener];
-    struct mg_str id = l->id.n ? l->id : l->address;
-    int same = 1;
+    struct mg_str id = s->listeners[listener].id;
 
-    for (size_t i = 0; i < listener; i++)
-        same += mg_str_eq(s->listeners[i].id.n ? s->listeners[i].id : s->listeners[i].address, id);
-    if (same == 1)
-        snprintf(out, MG_SOCKET_KEY, "%.*s", (int)id.n, id.p);
-    else
-        snprintf(out, MG_SOCKET_KEY, "%.*s#%d", (int)id.n, id.p, same);
+    snprintf(out, MG_SOCKET_KEY, "%.*s", (int)id.n, id.p);
 }
 
 static int find_listener(const struct mg_snapshot *s, const char *key)

@@ -7,7 +7,10 @@
 
 #include "server/gateway.h"
 
-/* The key of a listener: its id, with a number when an address is there more than once (port 0). */
+/* Give each listener an id of its own: an address that is there more than once (port 0) gets "#2"… 0 or MG_ENOMEM. Builder
+ * thread, before the snapshot is shown to anybody. */
+int mg_addresses_name(struct mg_snapshot *s);
+/* The key of a listener: its id. */
 void mg_address_key(const struct mg_snapshot *s, size_t listener, char out[MG_SOCKET_KEY]);
 /* Builder thread: sockets for all addresses of s that are not served yet, into `opened`. 0, or < 0 with err; what was opened stays
  * in the list. */

@@ -103,7 +103,9 @@ static void run_build(struct mg_job *j)
         job->build.snapshot = NULL;
         return;
     }
-    if (open_scripts(job, &err) != 0 || mg_addresses_open(job->gateway, job->build.snapshot, &job->opened, &err) != 0) {
+    if (mg_addresses_name(job->build.snapshot) != 0)
+        mg_fail(&err, MG_ENOMEM, "out of memory");
+    if (err.code != 0 || open_scripts(job, &err) != 0 || mg_addresses_open(job->gateway, job->build.snapshot, &job->opened, &err) != 0) {
         job->build.mistakes = text_of(&err);
         mg_snapshot_free(job->build.snapshot);
         job->build.snapshot = NULL;
