@@ -147,10 +147,12 @@ local function rename(block, old, new)
   block:set(new, values)
 end
 
--- A value whose variables are all absent is none: nothing is set.
+-- A value whose variables are all absent is none, and neither is one that a field cannot hold (a line break that came out of
+-- a query argument).
 local function rendered(op, x)
   local text, absent = op.value:render(x)
   if text == "" and absent > 0 then return nil end
+  if find(text, "[%z\1-\8\10-\31\127]") then return nil end
   return text
 end
 
@@ -167,8 +169,13 @@ function transform.fields_of(x, block, ops)
       local present = kind ~= "set" and kind ~= "append" and block:get(name) ~= nil
       if kind == "set" or kind == "append" or present == (kind == "replace") then
         local value = rendered(op, x)
-        if value then
-          if kind == "append" then block:add(name, value) else block:set(name, value) end
+        if value == nil then
+          -- What the config means to own is not left to the client either.
+          if kind == "set" or kind == "replace" then block:remove(name) end
+        elseif kind == "append" then
+          block:add(name, value)
+        else
+          block:set(name, value)
         end
       end
     end

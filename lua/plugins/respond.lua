@@ -82,7 +82,7 @@ function plugin.on_request(x, conf)
   local fields = x.response.headers
   for i = 1, #conf.headers do
     local value, absent = conf.headers[i].value:render(x)
-    if value ~= "" or absent == 0 then fields[conf.headers[i].name] = value end
+    if (value ~= "" or absent == 0) and not value:find("[%z\1-\8\10-\31\127]") then fields[conf.headers[i].name] = value end
   end
   return answer
 end

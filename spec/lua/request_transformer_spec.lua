@@ -34,9 +34,16 @@ describe("request-transformer", function()
   end)
 
   it("sets no field whose variables have no value", function()
-    local r = send({ set = { headers = { ["x-who"] = "${consumer.name}" } } })
+    local r = send({ set = { headers = { ["x-who"] = "${consumer.name}" } } }, { headers = { ["x-who"] = "i say so" } })
     expect(r.status).equals(200)
     expect(r.request.headers["x-who"]).is_nil()
+  end)
+
+  it("sets no field from bytes that a field cannot hold", function()
+    local r = send({ set = { headers = { ["x-q"] = "${request.query.q}" } } }, { path = "/?q=a%0d%0ax-evil:%201" })
+    expect(r.status).equals(200)
+    expect(r.request.headers["x-q"]).is_nil()
+    expect(r.request.headers["x-evil"]).is_nil()
   end)
 
   it("changes the query", function()
