@@ -2,6 +2,7 @@
 
   spec/bench/peers.sh SCENARIO PEER [-m same|split] [-r REPS] [-d SECONDS]
   spec/bench/peers.sh strace plain PEER      syscalls per request
+  spec/bench/peers.sh callgrind plain PEER   instructions per request in user space, counted by valgrind
   spec/bench/peers.sh check PEER             does its policy scenario do what README.md says
   spec/bench/peers.sh list                   peers and what each can run
 
@@ -130,7 +131,9 @@ class Run:
         if self.backend:
             self.spawn(1, [BIN / "backend", BACKEND_PORT])
         err = open(self.work / "stderr", "w")
-        self.proxy = self.spawn(1 if self.mode == "same" else 0, ["bash", script(self.peer), "start"],
+        valgrind = ["valgrind", "--tool=callgrind", "--trace-children=yes", "--trace-children-skip=*/bash,*/sed,*/awk,*/mkdir,*/cp,*/cat",
+                    f"--callgrind-out-file={self.work}/callgrind.%p"] if os.environ.get("BENCH_VALGRIND") else []
+        self.proxy = self.spawn(1 if self.mode == "same" else 0, [*valgrind, "bash", script(self.peer), "start"],
                                 stderr=err, start_new_session=True)
         for _ in range(300):
             if self.proxy.poll() is not None:
@@ -244,6 +247,11 @@ class Run:
         return dict(rss_mb=after[0], base_rss_mb=before[0], bytes_per_conn=(after[0] - before[0]) * 1048576 / IDLE_CONNS,
                     kernel_tcp_pages=kernel1 - kernel0, idle_cpu_ms_per_s=(c1 - c0) / 5e6)
 
+    def instructions(self):
+        """All that callgrind counted in the proxy's processes, once they have ended."""
+        out = subprocess.run("cat %s/callgrind.*" % self.work, shell=True, capture_output=True, text=True).stdout
+        return sum(int(x) for x in re.findall(r"^totals: (\d+)", out, re.M))
+
     def strace(self, seconds=3):
         self.load(1)
         self.pids = tree(self.proxy.pid)
@@ -348,6 +356,16 @@ def main():
     prepare()
     if a.scenario == "check":
         return check(a.args[0])
+    if a.scenario == "callgrind":  # two loads of different length: start-up falls out of the difference
+        os.environ["BENCH_VALGRIND"] = "1"
+        counts = []
+        for seconds in (3, 9):
+            with Run(a.args[0], a.args[1], "split") as r:
+                n = r.load(seconds)["n"]
+            counts.append((n, r.instructions()))
+        (n1, i1), (n2, i2) = counts
+        print(f"callgrind scenario={a.args[0]} peer={a.args[1]} requests={n2} user_instr_per_req={(i2 - i1) / (n2 - n1):.0f}")
+        return
     if a.scenario == "strace":
         with Run(a.args[0], a.args[1], "split") as r:
             n, parts = r.strace()
