@@ -340,12 +340,15 @@ static void take_positions(struct mg_check *c, const struct mg_field *fields, si
 
 static void refuse_unknown(struct mg_check *c, const struct mg_field *fields, size_t stride, struct mg_value *table)
 {
-    const char *known[KNOWN_MAX];
-    size_t n = 0;
+    const char *known[KNOWN_MAX + 16];
+    size_t n = 0, all;
     struct mg_field f;
 
     for (; n < KNOWN_MAX && mg_field_at(fields, stride, n, &f); n++)
         known[n] = f.name;
+    all = n;
+    for (size_t i = 0; c->also_known && c->also_known[i] && i < 16; i++)
+        known[all++] = c->also_known[i];
     for (size_t i = 0; i < table->members_n; i++) {
         struct mg_str key = table->members[i].key;
         const char *near;
@@ -355,7 +358,7 @@ static void refuse_unknown(struct mg_check *c, const struct mg_field *fields, si
             k++;
         if (k < n)
             continue;
-        near = mg_str_nearest(key, known, n);
+        near = mg_str_nearest(key, known, all);
         if (near)
             mg_check_add(c, table->members[i].value, "unknown key; did you mean \"%s\"?", near);
         else

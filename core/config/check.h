@@ -23,6 +23,7 @@ struct mg_check {
     struct mg_str folder;       /* for MG_PATH */
     struct mg_str main_file;    /* named where no other file is known */
     bool no_defaults;           /* do not put defaults into the tree: mg_fields_fill knows them too, and large configs stay small */
+    const char *const *also_known; /* words to suggest beside the fields' names; NULL-terminated, or NULL */
     bool is_secret;             /* the value in hand is not to be shown */
     struct mg_check_pattern patterns[16]; /* compiled, for fields with `pattern` */
     size_t patterns_n;

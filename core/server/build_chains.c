@@ -16,6 +16,7 @@ static const struct mg_field entry_fields[] = {
       .doc = "Tells two entries of one plugin apart." },
     { 0 }
 };
+static const char *const entry_words[] = { "when", "mode", "on_error", "id", NULL };
 static const struct mg_field no_fields[] = { { 0 } };
 
 int mg_making_plugin(struct mg_making *m, struct mg_str name, const struct mg_plugin **out, struct mg_error *err)
@@ -184,10 +185,12 @@ static void check_conf(struct mg_making *m, const struct mg_plugin *p, struct mg
 
     snprintf(suffix, sizeof(suffix), " (plugin %s)", p->name);
     m->check.suffix = suffix;
+    m->check.also_known = entry_words;
     m->check.no_defaults = !mg_script_is_lua(p);
     mg_fields_check(&m->check, p->fields ? p->fields : no_fields, p->fields ? p->field_bytes : sizeof(struct mg_field), v, v->items_n ? 1 : 0);
     m->check.no_defaults = true;
     m->check.suffix = NULL;
+    m->check.also_known = NULL;
     v->items_n = 0; /* the name is not the plugin's */
 }
 
