@@ -70,8 +70,8 @@ static int may_answer(const struct mg_exchange *x)
 {
     if (!mg_may(x, MG_RECORD_ANSWER))
         return MG_EPHASE;
-    if (x->in_step && x->phase == MG_ON_REQUEST_BODY && x->state >= MG_ST_RECEIVE)
-        return MG_EPHASE; /* the request's head has gone upstream */
+    if (x->in_step && x->phase == MG_ON_REQUEST_BODY && x->response_started)
+        return MG_EPHASE; /* the upstream's answer is on its way to the client */
     return 0;
 }
 

@@ -197,7 +197,7 @@ int mg_x_failure(struct mg_x *x, struct mg_str *out);
 
 /* Record an answer: status and body; it replaces one recorded before. Fields are then set with
  * mg_header_set(x, MG_RESPONSE, …). Return MG_RESPOND for it to be sent.
- * on_rewrite, on_request, on_request_body (until the head has gone upstream), and on_response, where it replaces the response. */
+ * on_rewrite, on_request, on_request_body (until a response has begun; what went upstream is cut off), and on_response, where it replaces the response. */
 int mg_respond(struct mg_x *x, int status, const char *body, size_t body_n);
 /* The same with the gateway's error body: RFC 9457 problem details, or the shape the config sets.
  * detail may be empty. */

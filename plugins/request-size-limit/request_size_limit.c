@@ -83,7 +83,7 @@ static enum mg_verdict on_request_body(struct mg_x *x, void *self, void *local)
     *seen += (int64_t)piece.n;
     if (*seen <= c->body)
         return MG_CONTINUE;
-    return refuse(x, 413, big_body, sizeof(big_body) - 1); /* with the head upstream already: cut off */
+    return refuse(x, 413, big_body, sizeof(big_body) - 1); /* the upstream is cut off; an error when an answer has begun */
 }
 
 MG_PLUGIN_EXPORT = {

@@ -20,7 +20,7 @@ def test_requests_times_and_bytes_are_counted(proxy, free_port):
     for _ in range(3):
         g.ask("GET", "/a", [("x-api-key", "k-1")])
     g.ask("POST", "/a", body=b"12345")
-    g.ask("FOO", "/a")
+    g.ask("PROPFIND", "/a")
     v = values(g)
     assert value(v, "moongate_requests_total", route="all", method="GET", status="200") == 3
     assert value(v, "moongate_requests_total", route="all", method="POST", status="200") == 1
