@@ -10,7 +10,7 @@ end }
 
 -- Slow down whoever guesses passwords: the answer comes late, and no worker waits for it.
 local tarpit = { id = "tarpit", on_response = function(x)
-  if x.response.status == 401 then mg.sleep(0.2) end
+  if x.response.status == 401 then mg.sleep("200ms") end
 end }
 
 -- The order counts: the first to see the request is the last to see the response.

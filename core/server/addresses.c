@@ -274,7 +274,7 @@ static int write_line(FILE *f, const struct mg_open_address *a)
 }
 
 /* Whole or not at all: whoever waits for the file may read it as soon as it is there. */
-int mg_addresses_write(const struct mg_gateway *g, const char *path)
+int mg_addresses_write(const struct mg_list *addresses, const char *path)
 {
     char *temporary = NULL;
     FILE *f;
@@ -288,7 +288,7 @@ int mg_addresses_write(const struct mg_gateway *g, const char *path)
         free(temporary);
         return rc;
     }
-    mg_list_each(n, (struct mg_list *)(uintptr_t)&g->addresses)
+    mg_list_each(n, (struct mg_list *)(uintptr_t)addresses)
         if (rc == 0)
             rc = write_line(f, mg_container(n, struct mg_open_address, node));
     if (fclose(f) != 0 && rc == 0)

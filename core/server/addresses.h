@@ -27,6 +27,6 @@ void mg_addresses_committed(struct mg_gateway *g, struct mg_list *opened);
 /* At the end: drop all but the admin's (admin_too: that as well). */
 void mg_addresses_drop(struct mg_gateway *g, bool admin_too);
 /* One JSON object a line: {"name":…,"address":…,"port":…,"admin":…,"tls":…}. 0 or -errno. */
-int mg_addresses_write(const struct mg_gateway *g, const char *path);
+int mg_addresses_write(const struct mg_list *addresses, const char *path);
 
 #endif

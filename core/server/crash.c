@@ -67,7 +67,7 @@ static struct mg_str signal_name(int number)
     }
 }
 
-/* The former action comes back and the signal is taken again when we return: a core file, a sanitizer's report. */
+/* The former action comes back: a core file, a sanitizer's report. */
 static void restore(int number)
 {
     for (int i = 0; i < FATAL_N; i++)
@@ -75,12 +75,13 @@ static void restore(int number)
             sigaction(number, &before[i], NULL);
 }
 
-static void on_fatal(int number)
+static void on_fatal(int number, siginfo_t *info, void *context)
 {
     char line[512], what[320];
     struct text t = { line, line + sizeof line - 1 };
     size_t n = mg_running_describe(mg_this_worker, what, sizeof what);
 
+    (void)context;
     put(&t, MG_STR("moongate: crash: "));
     put(&t, signal_name(number));
     put(&t, n ? MG_STR(" in ") : MG_STR(" outside of any plugin"));
@@ -88,13 +89,14 @@ static void on_fatal(int number)
     *t.at++ = '\n';
     (void)!write(STDERR_FILENO, line, (size_t)(t.at - line));
     restore(number);
-    if (number == SIGABRT)
+    /* A fault happens again when we return; a signal that somebody sent does not. */
+    if (number == SIGABRT || info->si_code <= 0)
         raise(number);
 }
 
 void mg_crash_install(void)
 {
-    struct sigaction sa = { .sa_handler = on_fatal, .sa_flags = SA_ONSTACK };
+    struct sigaction sa = { .sa_sigaction = on_fatal, .sa_flags = SA_ONSTACK | SA_SIGINFO };
 
     sigemptyset(&sa.sa_mask);
     for (int i = 0; i < FATAL_N; i++)

@@ -184,10 +184,23 @@ static void take_signals(struct mg_gateway *g)
 
 /* ---- the beginning ---- */
 
+static void write_ports(struct mg_gateway *g, const struct mg_list *addresses)
+{
+    int rc = g->options.ports_file ? mg_addresses_write(addresses, g->options.ports_file) : 0;
+
+    if (rc != 0)
+        mg_logf(MG_LOG_ERROR, "%s: %s", g->options.ports_file, strerror(-rc));
+    g->options.ports_file = NULL;
+}
+
 int mg_gateway_start_workers(struct mg_gateway *g, const struct mg_snapshot *s, struct mg_error *err)
 {
-    int rc = mg_user_become(s->user, s->group, err);
+    int rc;
 
+    /* Another user may not write there. The sockets listen already: whoever connects now is served in a moment. */
+    if (s->user.n || s->group.n)
+        write_ports(g, &g->reload.opened);
+    rc = mg_user_become(s->user, s->group, err);
     if (rc != 0)
         return rc;
     g->workers = calloc((size_t)s->workers, sizeof *g->workers);
@@ -207,10 +220,7 @@ int mg_gateway_start_workers(struct mg_gateway *g, const struct mg_snapshot *s, 
 
 void mg_gateway_ready(struct mg_gateway *g)
 {
-    int rc = g->options.ports_file ? mg_addresses_write(g, g->options.ports_file) : 0;
-
-    if (rc != 0)
-        mg_logf(MG_LOG_ERROR, "%s: %s", g->options.ports_file, strerror(-rc));
+    write_ports(g, &g->addresses);
     g->state = MG_GW_SERVING;
     mg_watch_start(g);
 }

@@ -89,7 +89,7 @@ def test_a_connect_that_hangs_is_504(gateway):
 
 
 def test_a_plugin_that_waits_for_too_long_is_504(proxy):
-    g, u = proxy(top='timeouts = { plugin = "300ms" },', plugins='{ on_request = function(x) require("moongate").sleep(30) end }')
+    g, u = proxy(top='timeouts = { plugin = "300ms" },', plugins='{ on_request = function(x) require("moongate").sleep("30s") end }')
     assert g.ask().status == 504
 
 
@@ -127,7 +127,7 @@ def test_trailers_are_bounded(proxy):
 
 def test_a_route_and_a_listener_have_limits_of_their_own(gateway, upstream):
     u = upstream()
-    g = gateway(f"""return {{ listen = {{ {{ "127.0.0.1:0", name = "a", limits = {{ target = 50 }} }}, {{ "127.0.0.1:0", name = "b" }} }},
+    g = gateway(f"""return {{ listen = {{ {{ "127.0.0.1:0", name = "a", limits = {{ target = 64 }} }}, {{ "127.0.0.1:0", name = "b" }} }},
       routes = {{ {{ "small", path = "/small/*", upstream = "{u.url}", limits = {{ body = 5 }} }},
                   {{ "any", path = "/*", upstream = "{u.url}" }} }} }}""")
     assert g.ask("GET", "/" + "x" * 100, name="a").status == 414
