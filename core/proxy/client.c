@@ -177,8 +177,7 @@ static void client_late(struct mg_timer *t)
         x->failure = x->failure ? x->failure : "client_write_timeout";
         mg_run_client_left(x);
     } else {
-        x->close_after = true;
-        mg_run_fail(x, 408, "client_timeout", "The request did not arrive in time.");
+        mg_run_refuse(x, 408, "client_timeout", "The request did not arrive in time.");
     }
     mg_run_leave(x);
 }

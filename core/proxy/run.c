@@ -363,6 +363,23 @@ static void begin(struct mg_exchange *x, struct mg_head *head)
     x->req = head;
 }
 
+/* The request is broken or late; what was not read of it is not waited for. */
+void mg_run_refuse(struct mg_exchange *x, int status, const char *failure, const char *detail)
+{
+    if (!x->req) /* the head never came whole: answer under an empty one */
+        begin(x, mg_arena_zalloc(&x->arena, sizeof *x->req));
+    if (x->state <= MG_ST_ROUTE)
+        begin_all(x);
+    x->close_after = true;
+    x->body[MG_REQUEST].got_end = true;
+    if (x->req) {
+        mg_run_fail(x, status, failure, detail);
+        mg_run(x);
+    } else {
+        mg_run_client_left(x);
+    }
+}
+
 static void on_head(struct mg_leg *leg, struct mg_head *head)
 {
     struct mg_exchange *x = leg->owner;
@@ -425,18 +442,7 @@ static void on_reset(struct mg_leg *leg, int error, int status, const char *why)
             mg_log_number_c("status", status);
             mg_logf(MG_LOG_INFO, "client: refused: %s", why ? why : mg_error_name(error));
         }
-        if (!x->req) { /* the head never came whole: answer under an empty one */
-            begin(x, mg_arena_zalloc(&x->arena, sizeof *x->req));
-        }
-        x->close_after = true;
-        x->body[MG_REQUEST].got_end = true;
-        if (x->req) {
-            begin_all(x);
-            mg_answer_error(x, status, NULL, NULL);
-            mg_run(x);
-        } else {
-            mg_run_client_left(x);
-        }
+        mg_run_refuse(x, status, NULL, NULL);
     } else {
         if (error == MG_EPROTO && !x->failure)
             x->failure = "client_protocol_error";
@@ -450,8 +456,10 @@ static void on_drain(struct mg_leg *leg)
     struct mg_exchange *x = leg->owner;
 
     mg_run_enter(x);
+    x->down_full = false;
     if (x->client && x->client->waits_for == MG_CW_WRITE)
         mg_client_wait(x->client, MG_CW_NOTHING);
+    mg_pieces_request_flow(x); /* what the client still sends is waited for again */
     mg_pieces_response_flow(x);
     mg_run_leave(x);
 }

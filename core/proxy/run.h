@@ -13,6 +13,7 @@ void mg_run_leave(struct mg_exchange *x);
 void mg_run_begin(struct mg_exchange *x);        /* a fresh exchange: its timers */
 void mg_run(struct mg_exchange *x);              /* go on from x->state */
 void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const char *detail); /* answer, or cut what has begun */
+void mg_run_refuse(struct mg_exchange *x, int status, const char *failure, const char *detail); /* the request is broken or late */
 void mg_run_client_left(struct mg_exchange *x);
 void mg_run_end(struct mg_exchange *x);          /* response complete or given up: log, release both legs */
 extern const struct mg_leg_events mg_client_leg_events;
