@@ -5,7 +5,7 @@
 #include <lua.h>
 #include <stdlib.h>
 
-enum { ARENA_BUDGET = 256 << 20, IDLE_STEP = 2, IDLE_WORTH_BYTES = 64 << 10 };
+enum { ARENA_BUDGET = 256 << 20, IDLE_STEP = 2, IDLES_A_REFRESH = 1024, IDLE_WORTH_BYTES = 64 << 10 };
 
 struct mg_script *mg_script_new(struct mg_config *config, size_t memory_max)
 {
@@ -153,6 +153,13 @@ static void step(struct mg_vm *vm, void *arg)
     *(bool *)arg = lua_gc(vm->L, LUA_GCSTEP, IDLE_STEP) == 1;
 }
 
+static void refresh(struct mg_vm *vm, void *arg)
+{
+    (void)arg;
+    mg_vm_push_host(vm, "refresh");
+    lua_call(vm->L, 0, 0);
+}
+
 /* Only when something was allocated since the last whole cycle: an idle gateway stays idle. */
 void mg_script_idle(struct mg_script *s, int worker)
 {
@@ -160,7 +167,11 @@ void mg_script_idle(struct mg_script *s, int worker)
     struct mg_error err;
     bool done = false;
 
-    if (!vm || vm->used < vm->idle_used + IDLE_WORTH_BYTES)
+    if (!vm)
+        return;
+    if (++vm->idles % IDLES_A_REFRESH == 0 && mg_vm_call(vm, refresh, NULL, &err) != 0)
+        mg_logf(MG_LOG_WARN, "lua: %s", err.message);
+    if (vm->used < vm->idle_used + IDLE_WORTH_BYTES)
         return;
     if (mg_vm_call(vm, step, &done, &err) != 0)
         mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);

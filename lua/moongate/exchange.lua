@@ -2,7 +2,8 @@
 --
 -- A handle is a number that the core checks, so x and its parts (x.request, x.request.headers, x.ctx…) are
 -- one value under several opaque types, and cost nothing to make in compiled code. Nothing here makes a
--- closure or takes varargs where it is hot; results come through `out`, made once.
+-- closure or takes varargs where it is hot; results come through `out`, made once. Values are returned in parentheses: LuaJIT counts
+-- tail calls as turns of a loop, and gives a trace up after 15.
 
 local host = require "moongate.host"
 local json = require "moongate.json"
@@ -25,13 +26,20 @@ local datum = ffi.new("struct mg_datum")
 local RESPOND = host.RESPOND
 local ENDED, NOENT, TOOBIG = tonumber(C.MG_EENDED), tonumber(C.MG_ENOENT), tonumber(C.MG_ETOOBIG)
 
+host.chunks[#host.chunks + 1] = debug.getinfo(1, "f").func
+local function chunk(source)
+  local f = loadstring(source, "=moongate/exchange.lua")
+  host.chunks[#host.chunks + 1] = f
+  return f
+end
+
 -- ---- building types ---------------------------------------------------------------------------
 
 local function no_field(what, k) error(what .. " has no field '" .. tostring(k) .. "'", 3) end
 
 -- Text from `out`, or nil: absent is nothing, use after the end is an error.
 local function text_of(rc, what)
-  if rc >= 0 then return str(out.p, out.n) end
+  if rc >= 0 then return (str(out.p, out.n)) end
   if rc == ENDED then return fail(rc, what) end
   return nil
 end
@@ -53,7 +61,7 @@ local index_source = [[
 local get, methods, what, no_field = ...
 return function(v, k)
   local g = get[k]
-  if g then return g(v) end
+  if g then return (g(v)) end
   local m = methods[k]
   if m then return m end
   return no_field(what, k)
@@ -62,14 +70,14 @@ local newindex_source = [[
 local set, what, no_field = ...
 return function(v, k, value)
   local s = set[k]
-  if s then return s(v, value) end
-  return no_field(what .. " (to set)", k)
+  if s then s(v, value) return end
+  no_field(what .. " (to set)", k)
 end]]
 
 local function define(ctype, what, get, set, methods)
   ffi.metatype(ctype, {
-    __index = loadstring(index_source, "=moongate/exchange.lua")(get, methods or {}, what, no_field),
-    __newindex = loadstring(newindex_source, "=moongate/exchange.lua")(set or {}, what, no_field),
+    __index = chunk(index_source)(get, methods or {}, what, no_field),
+    __newindex = chunk(newindex_source)(set or {}, what, no_field),
     __tostring = function() return "moongate: " .. what end,
   })
 end
@@ -79,16 +87,16 @@ local getter_source = [[
 local C, cast, x_t, out, text_of, str, what = ...
 return function(v)
   local rc = C.%s(cast(x_t, v), out)
-  if rc >= 0 then return str(out.p, out.n) end
-  return text_of(rc, what)
+  if rc >= 0 then return (str(out.p, out.n)) end
+  return (text_of(rc, what))
 end]]
-local part_source = "local cast, t = ... return function(v) return cast(t, v) end"
+local part_source = "local cast, t = ... return function(v) return (cast(t, v)) end"
 
 local function getter(name, what)
-  return loadstring(getter_source:format(name), "=moongate/exchange.lua")(C, cast, x_t, out, text_of, str, what)
+  return chunk(getter_source:format(name))(C, cast, x_t, out, text_of, str, what)
 end
 local function part(ctype)
-  return loadstring(part_source, "=moongate/exchange.lua")(cast, typeof(ctype .. " *"))
+  return chunk(part_source)(cast, typeof(ctype .. " *"))
 end
 
 -- ---- header fields ----------------------------------------------------------------------------
@@ -100,7 +108,7 @@ local methods = {}
 
 local function get(h, name)
   local rc = C.mg_header_get(cast(x_t, h), side, name, #name, out)
-  if rc >= 0 then return str(out.p, out.n) end
+  if rc >= 0 then return (str(out.p, out.n)) end
   if rc == ENDED then return fail(rc, what) end
   return nil
 end
@@ -145,7 +153,7 @@ function methods.each(h) return next_field, h, 0 end
 -- All values of a name in one text, ", " between.
 function methods.join(h, name)
   if C.mg_header_join(cast(x_t, h), side, name, #name, out) < 0 then return nil end
-  return str(out.p, out.n)
+  return (str(out.p, out.n))
 end
 methods.get, methods.set, methods.add, methods.remove = get, set, add, remove
 
@@ -153,7 +161,7 @@ return function(h, name)
   local m = methods[name]
   if m then return m end
   local rc = C.mg_header_get(cast(x_t, h), side, name, #name, out)
-  if rc >= 0 then return str(out.p, out.n) end
+  if rc >= 0 then return (str(out.p, out.n)) end
   if rc == ENDED then return fail(rc, what) end
   return nil
 end, set]]
@@ -162,7 +170,7 @@ local lib = { fail = fail, text = text }
 
 local function define_headers(ctype, side, what)
   local index, newindex =
-    loadstring(headers_source, "=moongate/exchange.lua")(C, cast, str, x_t, out, out2, side, what, lib, ENDED)
+    chunk(headers_source)(C, cast, str, x_t, out, out2, side, what, lib, ENDED)
   ffi.metatype(ctype, { __index = index, __newindex = newindex, __tostring = function() return "moongate: " .. what end })
 end
 
@@ -177,8 +185,8 @@ local query = {}
 
 function query.get(q, name)
   local rc = C.mg_query_get(cast(x_t, q), name, #name, out)
-  if rc >= 0 then return str(out.p, out.n) end
-  return text_of(rc, "x.request.query")
+  if rc >= 0 then return (str(out.p, out.n)) end
+  return (text_of(rc, "x.request.query"))
 end
 function query.remove(q, name)
   local rc = C.mg_query_remove(cast(x_t, q), name, #name)
@@ -210,7 +218,7 @@ ffi.metatype("struct mg_x_query", {
   __index = function(q, name)
     local m = query[name]
     if m then return m end
-    return query.get(q, name)
+    return (query.get(q, name))
   end,
   __newindex = query.set,
 })
@@ -218,13 +226,13 @@ ffi.metatype("struct mg_x_query", {
 ffi.metatype("struct mg_x_params", {
   __index = function(p, name)
     if type(name) ~= "string" then return nil end
-    return text_of(C.mg_request_param(cast(x_t, p), name, #name, out), "x.request.params")
+    return (text_of(C.mg_request_param(cast(x_t, p), name, #name, out), "x.request.params"))
   end,
 })
 
 ffi.metatype("struct mg_x_cookies", {
   __index = function(c, name)
-    return text_of(C.mg_request_cookie(cast(x_t, c), name, #name, out), "x.request.cookies")
+    return (text_of(C.mg_request_cookie(cast(x_t, c), name, #name, out), "x.request.cookies"))
   end,
 })
 
@@ -235,7 +243,7 @@ local over_words = { refuse = 0, skip = 1 }
 local function whole_body(v, side, limit, over)
   local x = cast(x_t, v)
   local rc = C.mg_body_get(x, side, out)
-  if rc >= 0 then return str(out.p, out.n) end
+  if rc >= 0 then return (str(out.p, out.n)) end
   local how = over_words[over or "refuse"]
   if not how then error("body: \"refuse\" or \"skip\" expected, not \"" .. tostring(over) .. "\"", 3) end
   host.must_wait("body()")
@@ -247,7 +255,7 @@ local function whole_body(v, side, limit, over)
   end
   rc = C.mg_body_get(x, side, out)
   if rc < 0 then return nil, message(rc) end
-  return str(out.p, out.n)
+  return (str(out.p, out.n))
 end
 
 local function json_body(v, side, limit, over)
@@ -344,7 +352,7 @@ function client_get.port(c) return C.mg_client_port(cast(x_t, c)) end
 -- nil on a plain connection.
 function client_get.tls(c)
   if C.mg_client_tls_version(cast(x_t, c), out) < 0 or out.n == 0 then return nil end
-  return tls_part(c)
+  return (tls_part(c))
 end
 define("struct mg_x_client", "x.client", client_get)
 define("struct mg_x_tls", "x.client.tls", {
@@ -382,7 +390,7 @@ function consumer.in_group(c, group) return C.mg_consumer_in_group(cast(x_t, c),
 define("struct mg_x_consumer", "x.consumer", consumer_get, nil, consumer)
 ffi.metatype("struct mg_x_metadata", {
   __index = function(m, name)
-    return text_of(C.mg_consumer_meta(cast(x_t, m), name, #name, out), "x.consumer.metadata")
+    return (text_of(C.mg_consumer_meta(cast(x_t, m), name, #name, out), "x.consumer.metadata"))
   end,
 })
 
@@ -425,10 +433,10 @@ ffi.metatype("struct mg_x_ctx", {
     local rc = C.mg_ctx_get(cast(x_t, c), name, #name, datum)
     if rc < 0 then return fail(rc, "x.ctx") end
     local kind = datum.kind
-    if kind == 3 then return str(datum.text.p, datum.text.n) end
+    if kind == 3 then return (str(datum.text.p, datum.text.n)) end
     if kind == 2 then return datum.number end
     if kind == 1 then return datum.number ~= 0 end
-    if beside_n > 0 then return beside_get(c, name) end
+    if beside_n > 0 then return (beside_get(c, name)) end
     return nil
   end,
   __newindex = function(c, name, value)
@@ -467,17 +475,17 @@ local log = require "moongate.log"
 function x_get.log() return log end
 function x_get.route(x)
   if C.mg_route_id(x, out) < 0 then return nil end
-  return route_part(x)
+  return (route_part(x))
 end
 -- nil when nobody was recognised.
 function x_get.consumer(x)
   if C.mg_consumer_name(x, out) < 0 then return nil end
-  return consumer_part(x)
+  return (consumer_part(x))
 end
 -- The piece in hand, in on_request_body and on_response_body.
 function x_get.piece(x)
   check(C.mg_piece_get(x, out), "x.piece")
-  return str(out.p, out.n)
+  return (str(out.p, out.n))
 end
 function x_get.is_last(x)
   local rc = C.mg_piece_last(x)
@@ -532,7 +540,7 @@ end
 -- A variable, as in templates; nil when it has no value now.
 function methods.var(x, name)
   local rc = C.mg_var(x, name, #name, out)
-  if rc >= 0 then return str(out.p, out.n) end
+  if rc >= 0 then return (str(out.p, out.n)) end
   if rc == NOENT then return nil end
   return fail(rc, "x:var(\"" .. tostring(name) .. "\")")
 end
@@ -545,7 +553,7 @@ function methods.find_credential(x, kind, key)
   return fail(n, "x:find_credential")
 end
 function methods.credential_field(x, credential, field)
-  return text_of(C.mg_credential_get(x, credential, field, #field, out), "x:credential_field")
+  return (text_of(C.mg_credential_get(x, credential, field, #field, out), "x:credential_field"))
 end
 -- This exchange belongs to that credential's consumer from now on.
 function methods.authenticate(x, credential) check(C.mg_consumer_set_credential(x, credential), "x:authenticate") end

@@ -26,6 +26,16 @@ host.RESPOND = setmetatable({}, { __tostring = function() return "moongate: answ
 host.now = now
 host.x_t = x_t
 
+-- Chunks of the runtime whose functions are part of handlers' traces. LuaJIT gives up for good on a function that often fails to
+-- start a trace of its own, as getters called through metamethods do, and then handlers that use it are not compiled either;
+-- so the host has them taken up again from time to time.
+local chunks = {}
+host.chunks = chunks
+
+function host.refresh()
+  for i = 1, #chunks do host.jit.on(chunks[i], true) end
+end
+
 -- ---- errors ---------------------------------------------------------------------------------
 
 local messages = {
@@ -95,7 +105,7 @@ end
 
 -- The function that the host calls, with the handle as a number. Each handler gets a prototype of its
 -- own, and so its own traces: one prototype for all would end in a chain of side exits.
-local wrapper = "local fn, cast, x_t = ... return function(h, conf) return fn(cast(x_t, h), conf) end"
+local wrapper = "local fn, cast, x_t = ... return function(h, conf) return (fn(cast(x_t, h), conf)) end"
 
 function host.handler(fn) return loadstring(wrapper, "=moongate/handler")(fn, ffi.cast, x_t) end
 
@@ -217,6 +227,7 @@ function host.go_live(open)
 end
 
 host.pairs, host.date, host.time, host.jit = pairs, os.date, os.time, require "jit"
+host.funcinfo = require("jit.util").funcinfo
 
 package.loaded["moongate.host"] = host
 require "moongate"

@@ -275,18 +275,25 @@ end
 -- Move the simulated clock on.
 function test.advance(ms) native.advance(ms) end
 
--- Why traces were given up while fn ran: an empty list when all that was hot got compiled.
+-- The traces that were given up while fn ran: a list of { start = "file:line", at = "file:line", reason = number }. And where those
+-- began that were made.
 function test.aborted_traces(fn)
-  local jit, list = host.jit, {}
-  local function on_trace(what, _, func, _, code)
-    if what == "abort" then list[#list + 1] = tostring(code) .. " in " .. tostring(func) end
+  local jit, funcinfo, aborted, made, start = host.jit, host.funcinfo, {}, {}, ""
+  local function on_trace(what, _, func, pc, code)
+    if what == "start" then
+      start = tostring(funcinfo(func, pc).loc)
+    elseif what == "stop" then
+      made[#made + 1] = start
+    elseif what == "abort" then
+      aborted[#aborted + 1] = { start = start, at = tostring(funcinfo(func, pc).loc), reason = code }
+    end
   end
   jit.flush()
   jit.attach(on_trace, "trace")
   local ok, err = pcall(fn)
   jit.attach(on_trace)
   if not ok then error(err, 0) end
-  return list
+  return aborted, made
 end
 
 return test
