@@ -54,7 +54,7 @@ static void add_snapshots(cJSON *o, const struct mg_reload *r)
         if (!r->generations[i].snapshot)
             continue;
         g = cJSON_CreateObject();
-        cJSON_AddNumberToObject(g, "snapshot", (double)r->generations[i].snapshot->number);
+        cJSON_AddNumberToObject(g, "snapshot", (double)r->generations[i].number);
         cJSON_AddBoolToObject(g, "retired", r->generations[i].is_retired);
         cJSON_AddItemToArray(list, g);
     }

@@ -135,7 +135,7 @@ void mg_exchange_free(struct mg_exchange *x)
     generation_next(&w->slots[x->slot]);
     mg_list_remove(&x->woken_node);
     if (w->running == x)
-        w->running = NULL;
+        mg_worker_runs(w, NULL, NULL, 0);
     mg_arena_deinit(&x->arena);
     atomic_store_explicit(&w->exchanges_open, atomic_load_explicit(&w->exchanges_open, memory_order_relaxed) - 1,
                           memory_order_relaxed);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include "net/loop.h"
 
+struct mg_chain_entry;
 struct mg_exchange;
 struct mg_snapshot;
 struct mg_upstreams_local;
@@ -41,14 +42,25 @@ struct mg_worker {
     struct mg_list ports;            /* of struct mg_port (core/proxy) */
     bool is_draining;
 
-    /* Which plugin runs now: for the crash report, mg_log's scope, calls without an exchange. */
+    /* Which plugin runs now: for the crash report, mg_log's scope, calls without an exchange. The control thread reads
+     * the three as well, so they are stored by mg_worker_runs; of the exchange it takes no more than the address. */
     struct mg_exchange *running;
+    const struct mg_chain_entry *running_entry; /* the snapshot's */
+    int running_phase;
 
     /* Counted for /status and metrics; written by this thread alone. */
     _Atomic uint64_t requests, connections, connections_open, exchanges_open;
     _Atomic uint64_t turns;          /* heartbeats */
     _Atomic uint64_t pins[4];        /* exchanges that hold each live snapshot, by its slot (server/reload) */
 };
+
+/* On its own thread: this is what runs now; NULL, NULL: nothing. */
+static inline void mg_worker_runs(struct mg_worker *w, struct mg_exchange *x, const struct mg_chain_entry *entry, int phase)
+{
+    __atomic_store_n(&w->running_phase, phase, __ATOMIC_RELAXED);
+    __atomic_store_n(&w->running_entry, entry, __ATOMIC_RELAXED);
+    __atomic_store_n(&w->running, x, __ATOMIC_RELAXED);
+}
 
 /* The worker of this thread; NULL on threads that are none (builder, pool). */
 extern _Thread_local struct mg_worker *mg_this_worker;

@@ -15,6 +15,8 @@ const char *mg_phase_name(int phase)
 /* What is so while a plugin's function is on the stack. */
 struct frame {
     struct mg_exchange *running;
+    const struct mg_chain_entry *running_entry;
+    int running_phase;
     struct mg_log_scope scope;
     struct mg_head *answer_head;
     struct mg_str answer;
@@ -31,12 +33,14 @@ static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_
     struct mg_worker *w = x->worker;
 
     f->running = w->running;
+    f->running_entry = w->running_entry;
+    f->running_phase = w->running_phase;
     f->phase = x->phase;
     f->entry = x->entry;
     f->scope.plugin = e->scope.plugin;
     f->scope.route = e->scope.route;
     f->scope.id = mg_exchange_id(x);
-    w->running = x;
+    mg_worker_runs(w, x, e, phase);
     x->phase = (uint8_t)phase;
     x->entry = (uint8_t)e->index;
     x->in_step = true;
@@ -55,7 +59,7 @@ static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict 
         x->answer = f->answer;
     }
     x->in_step = false;
-    x->worker->running = f->running;
+    mg_worker_runs(x->worker, f->running, f->running_entry, f->running_phase);
     x->phase = f->phase;
     x->entry = f->entry;
 }

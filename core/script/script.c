@@ -189,5 +189,5 @@ void mg_script_idle(struct mg_script *s, int worker)
 
 size_t mg_script_memory(const struct mg_script *s, int worker)
 {
-    return s->vms[worker] ? s->vms[worker]->used : 0;
+    return s->vms[worker] ? __atomic_load_n(&s->vms[worker]->used, __ATOMIC_RELAXED) : 0;
 }

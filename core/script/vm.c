@@ -12,6 +12,9 @@ enum { RESERVE_BYTES = 1 << 20 };
 
 /* ---- memory ---- */
 
+/* The control thread reads it for /metrics. */
+static void set_used(struct mg_vm *vm, size_t used) { __atomic_store_n(&vm->used, used, __ATOMIC_RELAXED); }
+
 /* Counted and bounded. LuaJIT collects no garbage of its own accord when an allocation fails, so a VM that comes near its
  * bound asks for a full collection between two handlers (wants_collect). */
 static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
@@ -19,7 +22,7 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
     struct mg_vm *vm = ud;
 
     if (new_n == 0) {
-        vm->used -= old_n;
+        set_used(vm, vm->used - old_n);
         free(p);
         return NULL;
     }
@@ -31,7 +34,7 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
     }
     p = realloc(p, new_n);
     if (p)
-        vm->used = vm->used - old_n + new_n;
+        set_used(vm, vm->used - old_n + new_n);
     return p;
 }
 

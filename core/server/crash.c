@@ -38,20 +38,28 @@ static struct mg_str phase_name(int phase)
     return mg_str_c(names[phase]);
 }
 
+/* On the worker's own thread the exchange knows its route; another may look at what the snapshot owns, and no more. */
+static struct mg_str route_of(const struct mg_worker *w, const struct mg_chain_entry *e)
+{
+    if (w == mg_this_worker && w->running)
+        return w->running->route ? w->running->route->id : MG_STR("(none yet)");
+    return e->scope.route.n ? e->scope.route : MG_STR("(the global chain)");
+}
+
 size_t mg_running_describe(const struct mg_worker *w, char *out, size_t room)
 {
-    const struct mg_exchange *x = w ? w->running : NULL;
+    const struct mg_chain_entry *e = w ? __atomic_load_n(&w->running_entry, __ATOMIC_RELAXED) : NULL;
     struct text t = { out, out + room - 1 };
 
     *out = '\0';
-    if (!x || !x->in_step || !x->chain || x->entry >= x->chain->entries_n)
+    if (!e)
         return 0;
     put(&t, MG_STR("plugin "));
-    put(&t, mg_str_c(x->chain->entries[x->entry]->plugin->name));
+    put(&t, mg_str_c(e->plugin->name));
     put(&t, MG_STR(", phase "));
-    put(&t, phase_name(x->phase));
+    put(&t, phase_name(__atomic_load_n(&w->running_phase, __ATOMIC_RELAXED)));
     put(&t, MG_STR(", route "));
-    put(&t, x->route ? x->route->id : MG_STR("(none yet)"));
+    put(&t, route_of(w, e));
     *t.at = '\0';
     return (size_t)(t.at - out);
 }

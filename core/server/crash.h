@@ -14,7 +14,8 @@ int mg_crash_thread_enter(void);
 void mg_crash_thread_leave(void);
 
 /* "plugin rate-limit, phase on_request, route users"; "" when no plugin runs. Writes at most room bytes with a NUL; returns
- * the length. Takes no lock and allocates nothing. */
+ * the length. Takes no lock and allocates nothing. From the control thread: about a worker that stands still (its exchange pins
+ * the snapshot that the names belong to, and this thread is the one that has snapshots freed). */
 size_t mg_running_describe(const struct mg_worker *w, char *out, size_t room);
 
 #endif

@@ -372,7 +372,7 @@ static void built(struct mg_job *j)
     }
     free(mistakes);
     r->next = s;
-    r->generations[s->slot] = (struct mg_generation){ .snapshot = s };
+    r->generations[s->slot] = (struct mg_generation){ .snapshot = s, .number = s->number };
     if (g->state > MG_GW_SERVING || (!g->workers && mg_gateway_start_workers(g, s, &err) != 0)) {
         if (err.code == 0)
             mg_fail(&err, MG_ECANCELED, "the gateway is stopping");

@@ -22,7 +22,8 @@ struct mg_gateway;
 struct mg_reload;
 
 struct mg_generation {
-    struct mg_snapshot *snapshot;   /* NULL: the slot is free */
+    struct mg_snapshot *snapshot;   /* NULL: the slot is free. The builder's once free_job is under way: do not look inside */
+    uint64_t number;                /* the snapshot's */
     bool is_retired;                /* in force nowhere */
     bool is_leaving;                /* workers are told to give up their part */
     int leaving;                    /* how many have not yet */

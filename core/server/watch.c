@@ -18,8 +18,7 @@ static void report(struct mg_thread *t, int64_t held_ms)
     mg_logf(MG_LOG_ERROR, "a plugin holds a worker: %s", what);
 }
 
-/* Asleep and held look alike but for `running`. It is read from another thread: only once it has stood still for two
- * looks, so that the exchange that it names is very likely still there. */
+/* Asleep and held look alike but for `running`: what has stood still for two looks is held. */
 static void look_at(struct mg_thread *t, int64_t now_ms)
 {
     uint64_t turns = atomic_load_explicit(&t->worker.turns, memory_order_relaxed);
