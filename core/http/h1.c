@@ -424,6 +424,12 @@ static bool has_more(const struct mg_h1 *h)
     return h->is_feeding ? h->rest > 0 : h->kept_n > 0;
 }
 
+/* All of the peer's message has been read, also when on_end is still to come: a bodiless one is answered in its on_head. */
+static bool is_read(const struct mg_h1 *h)
+{
+    return h->leg.got_end || h->state == MG_H1_ENDING;
+}
+
 static void release_server(struct mg_h1 *h)
 {
     if (!h->leg.sent_end) {
@@ -433,7 +439,7 @@ static void release_server(struct mg_h1 *h)
             finish(h, true); /* nothing was answered: close without a word */
     } else if (h->state == MG_H1_REFUSED) {
         finish(h, true);
-    } else if (!h->leg.got_end) {
+    } else if (!is_read(h)) {
         discard_rest(h);
     } else if (h->keep_alive && !h->drains) {
         mg_h1_next(h);
@@ -444,7 +450,7 @@ static void release_server(struct mg_h1 *h)
 
 static void release_client(struct mg_h1 *h)
 {
-    bool is_whole = h->leg.got_end && h->leg.sent_end && !h->leg.was_reset;
+    bool is_whole = is_read(h) && h->leg.sent_end && !h->leg.was_reset;
 
     if (is_whole && h->keep_alive && !has_more(h) && !h->peer_ended) {
         mg_h1_next(h);

@@ -141,6 +141,7 @@ static long step_head(struct mg_h1 *h, const char *p, size_t n)
     if (!head)
         return refused(h, n, &no);
     h->leg.head_bytes_in += (uint64_t)whole;
+    h->rest -= (uint32_t)whole;
     return h->is_server ? take_request(h, head, whole) : take_answer(h, head, whole);
 }
 
@@ -150,6 +151,7 @@ static long step_head(struct mg_h1 *h, const char *p, size_t n)
 static void give(struct mg_h1 *h, const char *p, size_t n)
 {
     h->leg.body_bytes_in += n;
+    h->rest -= (uint32_t)n;
     if (!h->is_mute)
         h->leg.events->on_data(&h->leg, mg_str(p, n));
     else if ((h->extra_in += (uint32_t)n) > MG_H1_DISCARD_MAX)

@@ -188,6 +188,12 @@ static bool body_is_in_doubt(const struct mg_h1 *h)
     return h->wants_continue && !h->leg.got_end && h->leg.body_bytes_in == 0;
 }
 
+/* An early answer to a body whose rest is too long to be read and thrown away. */
+static bool body_is_too_long(const struct mg_h1 *h)
+{
+    return h->state == MG_H1_LENGTH && h->left_in > MG_H1_DISCARD_MAX;
+}
+
 static void put_response_framing(struct mg_h1 *h, struct out *o, const struct mg_head *head)
 {
     bool is_bodiless = h->to_method == MG_M_HEAD || head->status == 204 || head->status == 304;
@@ -223,7 +229,7 @@ static int send_response(struct mg_leg *leg, const struct mg_head *head, int fla
     if (!begin(&o, h, fields_size(&head->headers) + head->reason.n + head->trailer.n + 192))
         return MG_ENOMEM;
     h->head_out = 1;
-    if (head->closes || h->drains || leg->was_reset || body_is_in_doubt(h))
+    if (head->closes || h->drains || leg->was_reset || body_is_in_doubt(h) || body_is_too_long(h))
         h->keep_alive = 0;
     put_status_line(&o, head);
     put_fields(&o, &head->headers, NULL);
