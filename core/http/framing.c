@@ -220,12 +220,12 @@ static int check_host(struct mg_head *head, struct mg_arena *a, struct mg_refusa
         return refuse(no, 400, "host repeated");
     if (!f && head->version >= 11 && (head->version < 20 || head->authority.n == 0))
         return refuse(no, 400, "no host");
-    if (f && !mg_authority_ok(value_of(f), NULL, NULL, NULL))
+    if (f && !mg_authority_ok(value_of(f), &head->host, &head->port, a))
         return refuse(no, 400, "bad host");
     if (head->target.p[0] != '/' && head->target.p[0] != '*') {
         if (!absolute_authority(head->target, &authority, &port))
             return refuse(no, 400, "bad target");
-        if (!mg_authority_ok(authority, NULL, NULL, NULL))
+        if (!mg_authority_ok(authority, &head->host, &head->port, a))
             return refuse(no, 400, "bad authority in the target");
         if (f && !same_authority(authority, value_of(f), port))
             return refuse(no, 400, "host differs from the target's");
@@ -236,6 +236,8 @@ static int check_host(struct mg_head *head, struct mg_arena *a, struct mg_refusa
     }
     if (f)
         head->authority = value_of(f);
+    else if (head->authority.n && !mg_authority_ok(head->authority, &head->host, &head->port, a)) /* HTTP/2's pseudo-field */
+        return refuse(no, 400, "bad host");
     return 0;
 }
 
@@ -259,6 +261,8 @@ int mg_framing_request(struct mg_head *head, struct mg_arena *a, struct mg_refus
     struct said s;
 
     head->authority = head->version >= 20 ? head->authority : mg_str("", 0);
+    head->host = mg_str("", 0);
+    head->port = 0;
     if (check_target(head, no) != 0 || check_host(head, a, no) != 0 || read_hops(head, true, &s, no) != 0)
         return MG_EPROTO;
     head->framing = s.chunked ? MG_BODY_STREAM : s.length >= 0 ? MG_BODY_LENGTH : MG_BODY_NONE;
@@ -334,8 +338,10 @@ int mg_framing_trailers(struct mg_headers *t, struct mg_refusal *no)
 /* ---- authorities ----------------------------------------------------------------------------- */
 
 /* Letters, digits and "-._~": what DNS and containers use. Upper case is told apart, to know when a copy is needed. */
+enum { HOST_CHAR = 1, HOST_UPPER = 2, HOST_DOT = 4 };
 static const uint8_t host_class[256] = {
-    ['a' ... 'z'] = 1, ['0' ... '9'] = 1, ['-'] = 1, ['.'] = 1, ['_'] = 1, ['~'] = 1, ['A' ... 'Z'] = 2,
+    ['a' ... 'z'] = HOST_CHAR, ['0' ... '9'] = HOST_CHAR, ['-'] = HOST_CHAR, ['_'] = HOST_CHAR, ['~'] = HOST_CHAR,
+    ['A' ... 'Z'] = HOST_CHAR | HOST_UPPER, ['.'] = HOST_DOT,
 };
 
 static bool port_ok(struct mg_str s, int *port)
@@ -366,15 +372,22 @@ static bool bracketed_ok(struct mg_str s)
 /* The name part: its length, or 0 when it is no valid name. */
 static size_t name_length(struct mg_str s, bool *has_upper)
 {
-    size_t i = 0;
+    size_t i = 0, label = 0; /* where the label began: it must not be empty */
+    unsigned seen = 0;
 
-    for (; i < s.n && s.p[i] != ':'; i++) {
+    for (; i < s.n; i++) {
         uint8_t c = host_class[(uint8_t)s.p[i]];
 
-        if (c == 0 || (s.p[i] == '.' && (i == 0 || s.p[i - 1] == '.')))
+        seen |= c;
+        if (c & HOST_CHAR)
+            continue;
+        if (s.p[i] == ':')
+            break;
+        if (c != HOST_DOT || i == label)
             return 0;
-        *has_upper |= c == 2;
+        label = i + 1;
     }
+    *has_upper = seen & HOST_UPPER;
     return i <= 255 ? i : 0;
 }
 

@@ -1,5 +1,6 @@
 /* framing_lines.c - the lines of HTTP/1 (RFC 9112, sections 3, 4, 5, 7.1), read to the letter. */
 #include "http/framing.h"
+#include "base/bytes.h"
 
 static int refuse(struct mg_refusal *no, int status, const char *why)
 {
@@ -42,9 +43,8 @@ int mg_framing_request_line(struct mg_str line, struct mg_head *head, struct mg_
     target = mg_str(first + 1, (size_t)(second - first - 1));
     if (target.n == 0 || read_version(mg_str(second + 1, (size_t)(end - second - 1)), head, no) != 0)
         return target.n == 0 ? refuse(no, 400, "bad request line") : MG_EPROTO;
-    for (size_t i = 0; i < target.n; i++)
-        if ((uint8_t)target.p[i] <= ' ' || (uint8_t)target.p[i] >= 0x7f)
-            return refuse(no, 400, "bad byte in the target");
+    if (!mg_bytes_from(target.p, target.n, ' ' + 1) || !mg_bytes_ascii(target.p, target.n))
+        return refuse(no, 400, "bad byte in the target");
     head->method_text = method;
     head->method = mg_method_of(method);
     head->target = target;
@@ -67,13 +67,31 @@ int mg_framing_status_line(struct mg_str line, struct mg_head *head, struct mg_r
     return 0;
 }
 
+/* Where the next line begins when this one is "name: value" CRLF, as nearly all are; NULL: look closer. */
+static const char *usual_layout(const char *p, const char *end, const struct mg_header *f)
+{
+    size_t name_n = f->name_n, value_n = f->value_n;
+    const char *value = p + name_n + 2, *crlf = value + value_n;
+
+    if (f->name != p || f->value != value || name_n == 0 || value_n == 0 || name_n + value_n + 4 > (size_t)(end - p))
+        return NULL;
+    if (value[-2] != ':' || value[-1] != ' ' || is_blank(value[0]) || is_blank(crlf[-1]))
+        return NULL;
+    return crlf[0] == '\r' && crlf[1] == '\n' ? crlf + 2 : NULL;
+}
+
 int mg_framing_layout(struct mg_str fields, struct mg_headers *h, struct mg_refusal *no)
 {
     const char *p = fields.p, *end = fields.p + fields.n;
 
     for (uint32_t i = 0; i < h->n; i++) {
         struct mg_header *f = &h->at[i];
+        const char *next = usual_layout(p, end, f);
 
+        if (next) {
+            p = next;
+            continue;
+        }
         if (f->name != p || f->name_n == 0 || f->name_n >= (size_t)(end - p) || p[f->name_n] != ':')
             return refuse(no, 400, "bad field line");
         p += f->name_n + 1;

@@ -67,6 +67,25 @@ static int take_line(struct mg_h1 *h, const char *p, size_t i, struct mg_refusal
     return 0;
 }
 
+/* The lines in the middle of a head that nothing is wrong with, which is nearly all: the loop below, without its
+ * questions about the first and the last one. Stops in front of a line that needs them. */
+static void scan_usual(struct mg_h1 *h, const char *p, size_t n)
+{
+    const char *from = p + h->line_from, *end = p + (n < h->limits->head_bytes ? n : h->limits->head_bytes), *nl;
+    uint32_t lines = h->lines, most = h->limits->headers_max;
+
+    while (lines <= most && from < end && (nl = memchr(from, '\n', (size_t)(end - from)))) {
+        if (nl - from < 2 || nl[-1] != '\r' || *from == ' ' || *from == '\t')
+            break;
+        lines++;
+        from = nl + 1;
+    }
+    if (lines > h->lines) {
+        h->lines = lines;
+        h->scanned = h->line_from = (uint32_t)(from - p);
+    }
+}
+
 static long scan(struct mg_h1 *h, const char *p, size_t n, struct mg_refusal *no)
 {
     const char *nl;
@@ -79,6 +98,7 @@ static long scan(struct mg_h1 *h, const char *p, size_t n, struct mg_refusal *no
         h->scanned = (uint32_t)(nl - p) + 1;
         if (rc > 0)
             return h->scanned;
+        scan_usual(h, p, n);
     }
     h->scanned = (uint32_t)n;
     if (h->lines == 0)

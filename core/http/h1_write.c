@@ -1,4 +1,5 @@
 /* h1_write.c - sending: heads straight into the stream's gathering block, bodies uncopied. */
+#include "base/bytes.h"
 #include "http/h1_inner.h"
 
 enum { RESERVE_MAX = 8192, DECIMAL_MAX = 20 };
@@ -15,24 +16,34 @@ static const uint64_t OURS = BIT(MG_H_CONNECTION) | BIT(MG_H_KEEP_ALIVE) | BIT(M
 struct out {
     struct mg_stream *stream;
     char *begin, *at, *end; /* reserved and not committed */
-    size_t left;            /* bytes that the head still needs, as computed beforehand */
-    size_t written;
+    size_t left;            /* bytes that the head needs beyond what was committed, as computed beforehand */
+    size_t written;         /* committed */
     bool failed;
 };
 
+static void commit(struct out *o)
+{
+    size_t n = (size_t)(o->at - o->begin);
+
+    mg_stream_commit(o->stream, n);
+    o->written += n;
+    o->left -= n < o->left ? n : o->left;
+}
+
 static bool more_room(struct out *o)
 {
-    size_t n = o->left < RESERVE_MAX ? o->left : RESERVE_MAX;
+    size_t n;
 
     if (o->begin)
-        mg_stream_commit(o->stream, (size_t)(o->at - o->begin));
-    o->begin = o->at = mg_stream_reserve(o->stream, n ? n : 1);
-    o->end = o->begin ? o->begin + (n ? n : 1) : NULL;
+        commit(o);
+    n = o->left == 0 ? 1 : o->left < RESERVE_MAX ? o->left : RESERVE_MAX;
+    o->begin = o->at = mg_stream_reserve(o->stream, n);
+    o->end = o->begin ? o->begin + n : NULL;
     o->failed |= !o->begin;
     return !o->failed;
 }
 
-static void put(struct out *o, const char *p, size_t n)
+static __attribute__((noinline)) void put_slow(struct out *o, const char *p, size_t n)
 {
     while (n > 0 && !o->failed) {
         size_t room = (size_t)(o->end - o->at), part = n < room ? n : room;
@@ -43,16 +54,26 @@ static void put(struct out *o, const char *p, size_t n)
         }
         memcpy(o->at, p, part);
         o->at += part;
-        o->left -= part < o->left ? part : o->left;
-        o->written += part;
         p += part;
         n -= part;
     }
 }
 
+/* Inline, so that a literal becomes a store or two: all of a head fits into the first reservation, nearly always. */
+static inline __attribute__((always_inline)) void put(struct out *o, const char *p, size_t n)
+{
+    if (n > (size_t)(o->end - o->at)) {
+        put_slow(o, p, n);
+        return;
+    }
+    memcpy(o->at, p, n);
+    o->at += n;
+}
+
 static void put_str(struct out *o, struct mg_str s)
 {
-    put(o, s.p, s.n);
+    if (s.n)
+        put(o, s.p, s.n);
 }
 
 #define PUT(o, literal) put(o, literal, sizeof(literal) - 1)
@@ -113,14 +134,12 @@ static void put_field(struct out *o, const struct mg_header *f)
         *p++ = '\r';
         *p++ = '\n';
         o->at = p;
-        o->left -= n < o->left ? n : o->left;
-        o->written += n;
         return;
     }
-    put(o, f->name, f->name_n);
-    PUT(o, ": ");
-    put(o, f->value, f->value_n);
-    PUT(o, "\r\n");
+    put_slow(o, f->name, f->name_n);
+    put_slow(o, ": ", 2);
+    put_slow(o, f->value, f->value_n);
+    put_slow(o, "\r\n", 2);
 }
 
 /* skip: a field that stands elsewhere already, or NULL. */
@@ -162,7 +181,7 @@ static int end_head(struct mg_h1 *h, struct out *o, int flags)
     PUT(o, "\r\n");
     if (o->failed)
         return spoil(h, MG_ENOMEM);
-    mg_stream_commit(h->stream, (size_t)(o->at - o->begin));
+    commit(o);
     h->leg.head_bytes_out += o->written;
     if (!(flags & MG_MORE))
         mg_stream_flush(h->stream);
@@ -286,10 +305,7 @@ static void put_request_framing(struct mg_h1 *h, struct out *o, const struct mg_
 
 static bool is_visible(struct mg_str s)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((uint8_t)s.p[i] <= ' ' || s.p[i] == 0x7f)
-            return false;
-    return s.n > 0;
+    return s.n > 0 && mg_bytes_from(s.p, s.n, ' ' + 1);
 }
 
 static void put_request_line(struct out *o, const struct mg_head *head)

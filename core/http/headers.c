@@ -1,4 +1,5 @@
 #include "http/headers.h"
+#include "base/bytes.h"
 
 /* Sorted as enum mg_header_id. */
 static const struct mg_str names[MG_H_COUNT] = {
@@ -32,12 +33,10 @@ static const struct mg_str names[MG_H_COUNT] = {
     [MG_H_X_REAL_IP] = { "X-Real-IP", 9 },
 };
 
+/* Letters of either case look the same. */
 static inline uint64_t word8(const char *p)
 {
-    uint64_t w;
-
-    memcpy(&w, p, 8);
-    return w | UINT64_C(0x2020202020202020);
+    return mg_word8(p) | MG_ONES * 0x20;
 }
 
 static inline uint32_t word4(const char *p)
@@ -66,10 +65,17 @@ static inline bool is_known(const char *a, const char *b, size_t n)
     return true;
 }
 
-/* Field names are short; a call to strncasecmp would cost more than the comparison. */
+/* Field names are short; a call to strncasecmp would cost more than the comparison. Nearly all of them differ in their
+ * first word, whatever its case, or are equal to the letter. */
 static inline bool same_name(const char *a, const char *b, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+
+    for (; i + 8 <= n && mg_word8(a + i) == mg_word8(b + i); i += 8)
+        ;
+    if (i + 8 <= n && word8(a + i) != word8(b + i))
+        return false;
+    for (; i < n; i++)
         if (mg_lower(a[i]) != mg_lower(b[i]))
             return false;
     return true;
@@ -148,7 +154,7 @@ struct mg_header *mg_headers_next(const struct mg_headers *h, const struct mg_he
     return find_from(h, (uint32_t)(after - h->at) + 1, after->id, after->name, after->name_n);
 }
 
-static int add(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value)
+static int add(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, int flags)
 {
     struct mg_header *f;
 
@@ -166,19 +172,19 @@ static int add(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str n
         h->room = room;
     }
     h->at[h->n++] = (struct mg_header){ .name = name.p, .value = value.p ? value.p : "", .name_n = (uint32_t)name.n,
-                                        .value_n = (uint32_t)value.n, .id = (uint16_t)id };
+                                        .value_n = (uint32_t)value.n, .id = (uint16_t)id, .flags = (uint16_t)flags };
     h->present |= UINT64_C(1) << id;
     return 0;
 }
 
 int mg_headers_add(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value)
 {
-    return add(h, a, mg_header_id_of(name), name, value);
+    return add(h, a, mg_header_id_of(name), name, value, 0);
 }
 
 int mg_headers_add_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value)
 {
-    return add(h, a, id, mg_header_id_name(id), value);
+    return add(h, a, id, mg_header_id_name(id), value, 0);
 }
 
 static int remove_from(struct mg_headers *h, struct mg_header *f, int id, const char *name, size_t n)
@@ -193,29 +199,36 @@ static int remove_from(struct mg_headers *h, struct mg_header *f, int id, const 
     return count;
 }
 
-static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value)
+static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, int flags)
 {
     struct mg_header *f = find_from(h, 0, id, name.p, name.n);
 
     if (!f)
-        return add(h, a, id, name, value);
+        return add(h, a, id, name, value, flags);
     if (value.n > UINT32_MAX)
         return MG_EINVAL;
     f->value = value.p ? value.p : "";
     f->value_n = (uint32_t)value.n;
-    f->flags = 0;
+    f->flags &= (uint16_t)flags; /* its name stays, and so does what is known of that */
     remove_from(h, f + 1, id, name.p, name.n);
     return 0;
 }
 
 int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value)
 {
-    return set(h, a, mg_header_id_of(name), name, value);
+    return set(h, a, mg_header_id_of(name), name, value, 0);
 }
 
 int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value)
 {
-    return set(h, a, id, mg_header_id_name(id), value);
+    return set(h, a, id, mg_header_id_name(id), value, 0);
+}
+
+int mg_headers_put(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, bool replace)
+{
+    if (id != MG_H_OTHER)
+        name = mg_header_id_name(id);
+    return replace ? set(h, a, id, name, value, MG_HEADER_CHECKED) : add(h, a, id, name, value, MG_HEADER_CHECKED);
 }
 
 int mg_headers_remove(struct mg_headers *h, struct mg_str name)
@@ -246,6 +259,8 @@ bool mg_header_name_ok(struct mg_str name)
 
 bool mg_header_value_ok(struct mg_str value)
 {
+    if (mg_bytes_from(value.p, value.n, 0x20))
+        return true;
     for (size_t i = 0; i < value.n; i++) {
         uint8_t c = (uint8_t)value.p[i];
 

@@ -24,7 +24,7 @@ struct mg_header {
     uint16_t id;                /* enum mg_header_id */
     uint16_t flags;             /* enum mg_header_flags */
 };
-enum mg_header_flags { MG_HEADER_CHECKED = 1 }; /* name and value came through a codec's parser: fit to be sent as they are */
+enum mg_header_flags { MG_HEADER_CHECKED = 1 }; /* name and value came through a codec's parser, or mg_headers_put: fit to be sent as they are */
 
 struct mg_headers {
     struct mg_header *at;
@@ -43,6 +43,9 @@ int mg_headers_add(struct mg_headers *h, struct mg_arena *a, struct mg_str name,
 int mg_headers_add_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
 int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value);
 int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
+/* Set (or add, without `replace`) a field of which the caller has made sure, by mg_header_name_ok and mg_header_value_ok,
+ * that it can be sent: it is not looked through again on its way out. id: mg_header_id_of(name). */
+int mg_headers_put(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, bool replace);
 int mg_headers_remove(struct mg_headers *h, struct mg_str name); /* how many */
 int mg_headers_remove_id(struct mg_headers *h, int id);
 /* Bytes that a field name (token) or value (RFC 9110, 5.5: no controls but HTAB) may hold. */

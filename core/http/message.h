@@ -25,6 +25,8 @@ struct mg_head {
     int method;                /* enum mg_method */
     struct mg_str target;      /* as received */
     struct mg_str authority;   /* Host's value, or the absolute target's; as received, checked (a valid host[:port]); also in headers as Host */
+    struct mg_str host;        /* authority's name in lower case, and */
+    int port;                  /* its port (0: none), as framing.c read them */
     /* response */
     int status;
     struct mg_str reason;

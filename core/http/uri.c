@@ -1,4 +1,5 @@
 #include "http/uri.h"
+#include "base/bytes.h"
 #include "http/framing.h"
 
 enum {
@@ -164,13 +165,7 @@ int mg_uri_normalise_path(struct mg_str path, struct mg_arena *a, struct mg_str 
 /* What may stand in a query: all but controls, spaces and '#'. */
 static bool query_ok(struct mg_str q)
 {
-    for (size_t i = 0; i < q.n; i++) {
-        uint8_t c = (uint8_t)q.p[i];
-
-        if (c <= ' ' || c == 0x7f || c == '#')
-            return false;
-    }
-    return true;
+    return mg_bytes_from(q.p, q.n, ' ' + 1) && (q.n == 0 || !memchr(q.p, '#', q.n));
 }
 
 static int split_query(struct mg_str rest, struct mg_str *path, struct mg_uri *out)

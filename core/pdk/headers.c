@@ -152,9 +152,7 @@ static int put(struct mg_x *h, int side, struct mg_str name, struct mg_str value
         if (rc)
             return rc;
     }
-    if (id == MG_H_OTHER)
-        return replace ? mg_headers_set(b, &x->arena, name, value) : mg_headers_add(b, &x->arena, name, value);
-    return replace ? mg_headers_set_id(b, &x->arena, id, value) : mg_headers_add_id(b, &x->arena, id, value);
+    return mg_headers_put(b, &x->arena, id, name, value, replace);
 }
 
 int mg_header_set(struct mg_x *h, int side, const char *name, size_t name_n, const char *p, size_t n)

@@ -134,10 +134,8 @@ int mg_forward_facts(struct mg_exchange *x)
     x->has_query = uri.has_query;
     if (peer_trusted(x))
         believe(x);
-    if (req->authority.n && !mg_authority_ok(req->authority, &x->host, &x->port, &x->arena))
-        return MG_ESYNTAX;
-    if (!x->port)
-        x->port = x->is_https ? 443 : 80;
+    x->host = req->host;
+    x->port = req->port ? req->port : x->is_https ? 443 : 80;
     return 0;
 }
 

@@ -100,6 +100,30 @@ static char *plain_byte(char *out, unsigned char c)
     return out;
 }
 
+/* The last bytes of a value (fewer than eight), when none needs escaping: false, and nothing is written, when one may.
+ * They are looked at together with those before them, or doubled within a word. */
+static bool copy_end(char *out, const unsigned char *p, size_t i, size_t n)
+{
+    size_t left = n - i;
+    uint32_t first, last;
+    uint64_t v;
+
+    if (n >= 8)
+        memcpy(&v, p + n - 8, 8);
+    else if (left < 4)
+        return false;
+    else {
+        memcpy(&first, p + i, 4);
+        memcpy(&last, p + n - 4, 4);
+        v = (uint64_t)last << 32 | first;
+    }
+    if (has_special(v))
+        return false;
+    for (; i < n; i++)
+        *out++ = (char)p[i];
+    return true;
+}
+
 void line_text(struct line *l, struct mg_str s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
@@ -121,6 +145,9 @@ void line_text(struct line *l, struct mg_str s)
                 i += 8;
                 continue;
             }
+        } else if (copy_end(out, p, i, n)) {
+            out += n - i;
+            break;
         }
         for (size_t stop = n - i >= 8 ? i + 8 : n; i < stop; i += used) {
             used = 1;

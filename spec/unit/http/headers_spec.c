@@ -79,6 +79,26 @@ static void fields_are_added_found_set_and_removed(void **state)
     assert_int_equal(mg_headers_add(&h, &arena, MG_STR(""), MG_STR("y")), MG_EINVAL);
 }
 
+static void a_field_that_was_put_is_known_to_be_fit_to_be_sent(void **state)
+{
+    struct mg_headers h = { 0 };
+
+    (void)state;
+    assert_int_equal(mg_headers_put(&h, &arena, MG_H_OTHER, MG_STR("X-Long-Enough"), MG_STR("1"), true), 0);
+    assert_int_equal(mg_headers_put(&h, &arena, MG_H_OTHER, MG_STR("x-long-enough"), MG_STR("2"), true), 0);
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.at[0].flags, MG_HEADER_CHECKED);
+    assert_int_equal(mg_headers_put(&h, &arena, MG_H_OTHER, MG_STR("X-Long-Enougj"), MG_STR("3"), false), 0);
+    assert_int_equal(h.n, 2);
+    assert_int_equal(mg_headers_set(&h, &arena, MG_STR("X-LONG-ENOUGH"), MG_STR("unchecked")), 0);
+    assert_int_equal(h.n, 2);
+    assert_int_equal(h.at[0].flags, 0);
+    assert_int_equal(mg_headers_put(&h, &arena, MG_H_OTHER, MG_STR("X-Long-Enough"), MG_STR("4"), true), 0);
+    assert_int_equal(h.at[0].flags, 0); /* nobody has looked at the name that stays */
+    assert_null(mg_headers_find(&h, MG_STR("X-Long-EnougH\r")));
+    assert_null(mg_headers_find(&h, MG_STR("X\rLong\rEnough")));
+}
+
 static void a_block_grows_until_the_budget_ends(void **state)
 {
     struct mg_headers h = { 0 };
@@ -127,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_known_name_is_found_whatever_its_case),
         cmocka_unit_test(fields_are_added_found_set_and_removed),
+        cmocka_unit_test(a_field_that_was_put_is_known_to_be_fit_to_be_sent),
         cmocka_unit_test(a_block_grows_until_the_budget_ends),
         cmocka_unit_test(names_are_tokens_and_values_hold_no_controls),
         cmocka_unit_test(methods_and_reasons_are_known),
