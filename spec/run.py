@@ -58,7 +58,7 @@ def junit(path):
 
 def build(preset):
     cache = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"] if any((Path(p) / "ccache").exists() for p in os.environ["PATH"].split(":")) else []
-    for what, command in (("configure", ["cmake", "--preset", preset, *cache]),
+    for what, command in (("configure", ["cmake", "--preset", preset, "-DMG_TESTS=ON", *cache]),
                           ("build", ["cmake", "--build", "--preset", preset, "-j", JOBS]),
                           ("build specs", ["cmake", "--build", "--preset", preset, "-j", JOBS, "--target", "specs"])):
         code, _ = run(f"{what} {preset}", command)
