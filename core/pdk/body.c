@@ -171,7 +171,9 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
     }
     if (!mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
         return MG_EPHASE;
-    rc = mg_body_put_whole(x, b, 0, mg_str(p, n));
+    rc = mg_undo_keep_body(x, b);
+    if (rc == 0)
+        rc = mg_body_put_whole(x, b, 0, mg_str(p, n));
     if (rc)
         return rc;
     if (b->gather == MG_GATHER_ASKED && (op = mg_op_find(x, b->gather_op)))

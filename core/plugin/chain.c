@@ -81,10 +81,25 @@ void mg_chain_begin(struct mg_exchange *x, int phase)
     x->undo = NULL;
 }
 
+/* An entry asked for a body and went on without it: what was gathered passes by, and the rest behind it. */
+static void let_go(struct mg_exchange *x, struct mg_body *b)
+{
+    struct mg_op *op = mg_op_find(x, b->gather_op);
+
+    if (op)
+        mg_op_drop(op);
+    b->regather = false;
+    b->gather = b->whole.n ? MG_GATHER_OVER : MG_GATHER_NO;
+}
+
 static enum mg_verdict phase_over(struct mg_exchange *x)
 {
+    struct mg_body *b = &x->body[x->phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST];
+
     if (x->phase <= MG_ON_REQUEST)
         x->began = first(x->chain->entries_n);
+    if (b->gather == MG_GATHER_ASKED && (x->phase == MG_ON_REQUEST || x->phase == MG_ON_RESPONSE))
+        let_go(x, b);
     return MG_CONTINUE;
 }
 

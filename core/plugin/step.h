@@ -16,7 +16,7 @@ enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, in
 enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, int phase);
 const char *mg_phase_name(int phase);
 
-/* undo.c: heads as values. Save before an entry runs; 0 or MG_ENOMEM. */
+/* undo.c: heads as values. Save before an entry runs; 0 or MG_ENOMEM. (A body is kept when it is replaced: plugin/body.h.) */
 int mg_undo_save(struct mg_exchange *x);
 void mg_undo_apply(struct mg_exchange *x);
 

@@ -10,6 +10,9 @@ static struct mg_head *take_over(struct mg_exchange *x, int status, int source)
     struct mg_head *head = mg_arena_zalloc(&x->arena, sizeof *head);
 
     mg_up_release(x);
+    mg_loop_disarm(&x->worker->loop, &x->plugin_timer);
+    if (x->state == MG_ST_RESPOND && x->is_waiting)
+        x->step++; /* its on_response has had its turn: those below it see the new response */
     x->is_waiting = false;
     x->body[MG_REQUEST].waiting = false;
     if (x->body[MG_REQUEST].gather == MG_GATHER_ASKED)

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pdk/client.h"
+#include "pdk/problem.h"
 
 void (*mg_proxy_admin)(struct mg_exchange *x);
 
@@ -160,7 +161,7 @@ static enum next step_rewrite(struct mg_exchange *x)
     return AGAIN;
 }
 
-/* Without a route there is no request phase: the global chain's response phases run all the same. */
+/* Without a whole head there is no request phase: the global chain's response phases run all the same. */
 static void begin_all(struct mg_exchange *x)
 {
     x->began = x->chain->entries_n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << x->chain->entries_n) - 1;
@@ -175,6 +176,7 @@ static void take_route(struct mg_exchange *x, const struct mg_route *route)
         mg_loop_arm(&x->worker->loop, &x->total_timer, route->timeouts.exchange);
 }
 
+/* What is answered here has been seen by the global chain alone (its on_rewrite is over): their on_response runs. */
 static enum next step_route(struct mg_exchange *x)
 {
     struct mg_port *port = x->client->port;
@@ -184,14 +186,12 @@ static enum next step_route(struct mg_exchange *x)
     const struct mg_route *route;
 
     if (port->redirect_https && !x->is_https) {
-        begin_all(x);
         mg_answer_redirect(x, port->redirect_https, port->redirect_port);
         return AGAIN;
     }
     mg_router_match(x->snapshot->router, &q, &x->arena, &x->found);
     route = x->found.route;
     if (!route) {
-        begin_all(x);
         if (x->found.path_exists) {
             mg_answer_error(x, 405, NULL, "This method is not allowed here.");
             mg_headers_set_id(&x->res->headers, &x->arena, MG_H_ALLOW, x->found.allow);
@@ -202,12 +202,10 @@ static enum next step_route(struct mg_exchange *x)
     }
     take_route(x, route);
     if (route->redirect_https && !x->is_https) {
-        begin_all(x);
         mg_answer_redirect(x, route->redirect_https, 443);
         return AGAIN;
     }
     if (route->limits.body > 0 && x->req->framing == MG_BODY_LENGTH && x->req->length > route->limits.body) {
-        begin_all(x);
         x->close_after = true;
         mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
         return AGAIN;
@@ -322,19 +320,32 @@ static void woken(struct mg_exchange *x)
     mg_run_leave(x);
 }
 
+static const struct mg_chain_entry *who_waits(const struct mg_exchange *x)
+{
+    if (x->is_waiting)
+        return x->chain->entries[x->entry];
+    if (x->body[MG_REQUEST].waiting)
+        return x->chain->steps[MG_ON_REQUEST_BODY][x->body[MG_REQUEST].step].entry;
+    if (x->body[MG_RESPONSE].waiting)
+        return x->chain->steps[MG_ON_RESPONSE_BODY][x->body[MG_RESPONSE].step].entry;
+    return NULL;
+}
+
 static void plugin_late(struct mg_timer *t)
 {
     struct mg_exchange *x = mg_container(t, struct mg_exchange, plugin_timer);
-    const struct mg_chain_entry *e = x->chain->entries_n > x->entry ? x->chain->entries[x->entry] : NULL;
+    const struct mg_chain_entry *e = who_waits(x);
+    struct mg_log_scope scope = { .id = mg_exchange_id(x) };
 
     mg_run_enter(x);
     if (e) {
-        mg_log_text_c("plugin", mg_str_c(e->plugin->name));
-        mg_log_text_c("route", e->info.route);
+        scope.plugin = e->scope.plugin;
+        scope.route = e->scope.route;
     }
+    mg_log_set_scope(&scope);
     mg_logf(MG_LOG_WARN, "a plugin waited too long");
+    mg_log_set_scope(NULL);
     mg_op_cancel_all(x);
-    x->is_waiting = false;
     mg_run_fail(x, 504, "plugin_timeout", "A policy took too long.");
     mg_run(x);
     mg_run_leave(x);
@@ -346,7 +357,6 @@ static void exchange_late(struct mg_timer *t)
 
     mg_run_enter(x);
     mg_op_cancel_all(x);
-    x->is_waiting = false;
     mg_run_fail(x, 504, "exchange_timeout", "The request took too long.");
     mg_run(x);
     mg_run_leave(x);
