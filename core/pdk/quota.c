@@ -25,6 +25,8 @@ struct entry {
     wide level;                 /* BUCKET: units left */
     int64_t at_us;              /* BUCKET: when they were counted; WINDOW: its beginning */
     int64_t now_n, last_n;      /* WINDOW: this and the one before; COUNTER: now_n */
+    int64_t first_us, final_us; /* WINDOW: when this window's first and latest were counted */
+    int64_t last_first_us, last_final_us;
     int64_t limit, window_us;   /* that level was counted under */
     uint32_t space_n, key_n;
     uint8_t kind;
@@ -221,7 +223,11 @@ int mg_bucket_take(const char *space, size_t space_n, const char *key, size_t ke
     return 0;
 }
 
-/* ---- sliding window ------------------------------------------------------------------------------ */
+/* ---- sliding window ------------------------------------------------------------------------------
+ *
+ * Two counts, of this window and of the one before, and when the first and the latest of each came. What was counted in
+ * the window before is taken to lie evenly between these two, so a burst leaves the sliding window all at once, exactly one window
+ * after it came. (Spread over the whole of its window it would weigh up to two, and Retry-After say so.) */
 
 static void window_move(struct entry *e, int64_t window_us, int64_t now, bool fresh)
 {
@@ -232,7 +238,7 @@ static void window_move(struct entry *e, int64_t window_us, int64_t now, bool fr
         e->now_n = e->last_n = 0;
     }
     if (e->window_us != window_us && !fresh && now - e->at_us >= window_us) {
-        e->at_us = now; /* other terms: what was counted weighs as if it were just now */
+        e->at_us = e->first_us = e->final_us = now; /* other terms: what was counted weighs as if it were just now */
         e->last_n = 0;
     }
     e->window_us = window_us;
@@ -240,32 +246,64 @@ static void window_move(struct entry *e, int64_t window_us, int64_t now, bool fr
     if (!passed)
         return;
     e->last_n = passed == 1 ? e->now_n : 0;
+    e->last_first_us = e->first_us;
+    e->last_final_us = e->final_us;
     e->now_n = 0;
     e->at_us += passed * window_us;
 }
 
-/* How long until `cost` fits: first the last window's weight goes, then, in the next window, this one's. */
-static int64_t window_retry_us(const struct entry *e, int64_t limit, int64_t window_us, int64_t left_us, int64_t cost)
+static void window_count(struct entry *e, int64_t cost, int64_t now)
 {
-    wide room = (wide)(limit - cost - e->now_n) * window_us;
+    if (e->now_n == 0)
+        e->first_us = now;
+    e->now_n = e->now_n + cost > 0 ? e->now_n + cost : 0;
+    if (cost > 0)
+        e->final_us = now;
+}
+
+/* What lies within the window that ends now, in parts of *scale. */
+static wide window_used(const struct entry *e, int64_t window_us, int64_t now, wide *scale)
+{
+    int64_t span = e->last_final_us - e->last_first_us, in = e->last_final_us + window_us - now;
+
+    if (span < 1)
+        span = 1; /* all in one moment */
+    if (in < 0)
+        in = 0;
+    if (in > span)
+        in = span;
+    *scale = span;
+    return (wide)e->now_n * span + (wide)e->last_n * in;
+}
+
+/* When the n between two moments are at most `room`: the later they came the later they leave. */
+static int64_t window_left_at(int64_t first, int64_t final, int64_t n, int64_t room, int64_t window_us)
+{
+    return final + window_us - (int64_t)((wide)(final - first) * room / n);
+}
+
+/* How long until `cost` fits: first those of the window before leave, then this one's. At most a window. */
+static int64_t window_retry_us(const struct entry *e, int64_t limit, int64_t window_us, int64_t now, int64_t cost)
+{
+    int64_t at;
 
     if (cost > limit)
-        return left_us + window_us;
-    if (room >= 0 && e->last_n > 0)
-        return left_us - (int64_t)(room / e->last_n);
-    if (room >= 0)
-        return 0;
-    return left_us + window_us - (int64_t)((wide)(limit - cost) * window_us / e->now_n);
+        return window_us;
+    if (limit - cost >= e->now_n)
+        at = window_left_at(e->last_first_us, e->last_final_us, e->last_n, limit - cost - e->now_n, window_us);
+    else
+        at = window_left_at(e->first_us, e->final_us, e->now_n, limit - cost, window_us);
+    return at > now ? at - now : 0;
 }
 
 int mg_window_take(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
                    int64_t cost, struct mg_quota *out)
 {
-    int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, left_us;
+    int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, end_us;
     struct shard *s;
     struct entry *e;
     bool fresh;
-    wide used;
+    wide used, scale;
 
     memset(out, 0, sizeof *out);
     if (!sane(limit, window_ms, cost))
@@ -274,18 +312,18 @@ int mg_window_take(const char *space, size_t space_n, const char *key, size_t ke
     if (!e)
         return MG_ENOMEM;
     window_move(e, window_us, now, fresh);
-    left_us = e->at_us + window_us - now;
-    used = (wide)e->now_n * window_us + (wide)e->last_n * left_us;
+    used = window_used(e, window_us, now, &scale);
     out->limit = limit;
-    out->allowed = cost <= 0 || used + (wide)cost * window_us <= (wide)limit * window_us;
+    out->allowed = cost <= 0 || used + (wide)cost * scale <= (wide)limit * scale;
     if (out->allowed && cost) {
-        e->now_n = e->now_n + cost > 0 ? e->now_n + cost : 0;
-        used = (wide)e->now_n * window_us + (wide)e->last_n * left_us;
+        window_count(e, cost, now);
+        used = window_used(e, window_us, now, &scale);
     }
     if (!out->allowed)
-        out->retry_ms = (window_retry_us(e, limit, window_us, left_us, cost) + 999) / 1000;
-    out->remaining = used < (wide)limit * window_us ? (int64_t)(((wide)limit * window_us - used) / window_us) : 0;
-    out->reset_ms = ((e->now_n ? left_us + window_us : e->last_n ? left_us : 0) + 999) / 1000;
+        out->retry_ms = (window_retry_us(e, limit, window_us, now, cost) + 999) / 1000;
+    out->remaining = used < (wide)limit * scale ? (int64_t)(((wide)limit * scale - used) / scale) : 0;
+    end_us = (e->now_n ? e->final_us : e->last_n ? e->last_final_us : now - window_us) + window_us;
+    out->reset_ms = end_us > now ? (end_us - now + 999) / 1000 : 0;
     e->until_us = e->at_us + 2 * window_us;
     pthread_mutex_unlock(&s->lock);
     return 0;

@@ -75,7 +75,7 @@ static void a_bucket_keeps_its_tokens_when_its_terms_change(void **state)
     assert_int_equal(q.remaining, 5);
 }
 
-static void a_sliding_window_weighs_the_last_one(void **state)
+static void a_burst_leaves_a_sliding_window_one_window_after_it_came(void **state)
 {
     struct mg_quota q;
 
@@ -86,22 +86,82 @@ static void a_sliding_window_weighs_the_last_one(void **state)
     assert_int_equal(q.remaining, 0);
     mg_window_take(KEY("w1"), 10, 1000, 1, &q);
     assert_int_equal(q.allowed, 0);
-    assert_int_equal(q.retry_ms, 1100); /* the next window, when a tenth of this one has left it */
-    assert_int_equal(q.reset_ms, 2000);
-    at_ms(1099);
+    assert_int_equal(q.retry_ms, 1000);
+    assert_int_equal(q.reset_ms, 1000);
+    at_ms(999);
     mg_window_take(KEY("w1"), 10, 1000, 1, &q);
     assert_int_equal(q.allowed, 0);
-    at_ms(1100);
-    mg_window_take(KEY("w1"), 10, 1000, 1, &q);
+    assert_int_equal(q.retry_ms, 1);
+    at_ms(1000);
+    mg_window_take(KEY("w1"), 10, 1000, 10, &q);
     assert_int_equal(q.allowed, 1);
-    at_ms(1500);
-    mg_window_take(KEY("w1"), 10, 1000, 0, &q);
-    assert_int_equal(q.remaining, 4);
-    mg_window_take(KEY("w1"), 10, 1000, -1, &q);
-    assert_int_equal(q.remaining, 5);
     at_ms(9000);
     mg_window_take(KEY("w1"), 10, 1000, 10, &q);
     assert_int_equal(q.allowed, 1);
+}
+
+static void a_sliding_window_weighs_the_last_one(void **state)
+{
+    struct mg_quota q;
+
+    (void)state;
+    for (int i = 0; i < 10; i++) { /* from 0 to 900 */
+        at_ms(i * 100);
+        mg_window_take(KEY("w2"), 10, 1000, 1, &q);
+        assert_int_equal(q.allowed, 1);
+    }
+    mg_window_take(KEY("w2"), 10, 1000, 1, &q);
+    assert_int_equal(q.retry_ms, 190); /* when a tenth of them have gone: at 1090 */
+    at_ms(1089);
+    mg_window_take(KEY("w2"), 10, 1000, 1, &q);
+    assert_int_equal(q.allowed, 0);
+    at_ms(1090);
+    mg_window_take(KEY("w2"), 10, 1000, 1, &q);
+    assert_int_equal(q.allowed, 1);
+    mg_window_take(KEY("w2"), 10, 1000, 1, &q);
+    assert_int_equal(q.retry_ms, 90);
+    at_ms(1450);
+    mg_window_take(KEY("w2"), 10, 1000, 0, &q);
+    assert_int_equal(q.remaining, 4); /* five of the last window, one of this */
+    mg_window_take(KEY("w2"), 10, 1000, -1, &q);
+    assert_int_equal(q.remaining, 5);
+    assert_int_equal(q.reset_ms, 450);
+}
+
+static void a_sliding_window_never_asks_for_more_than_a_window(void **state)
+{
+    enum { WINDOW = 10000 };
+    struct mg_quota q;
+    int64_t at = 0, wait;
+    uint32_t seed = 7;
+    int refused = 0;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        int64_t cost;
+
+        seed = seed * 1664525 + 1013904223;
+        at += (seed >> 20) % 97 * ((seed >> 12) % 23 == 0 ? 50 : 1);
+        cost = 1 + (seed >> 8) % 3;
+        at_ms(at);
+        mg_window_take(KEY("w3"), 100, WINDOW, cost, &q);
+        if (q.allowed)
+            continue;
+        refused++;
+        assert_in_range(q.retry_ms, 1, WINDOW);
+        wait = q.retry_ms;
+        at_ms(at + wait - 1);
+        mg_window_take(KEY("w3"), 100, WINDOW, cost, &q);
+        assert_int_equal(q.allowed, 0);
+        at += wait;
+        at_ms(at);
+        mg_window_take(KEY("w3"), 100, WINDOW, cost, &q);
+        assert_int_equal(q.allowed, 1);
+    }
+    assert_true(refused > 100);
+    mg_window_take(KEY("w4"), 5, WINDOW, 6, &q); /* never */
+    assert_int_equal(q.allowed, 0);
+    assert_int_equal(q.retry_ms, WINDOW);
 }
 
 static void a_counter_is_forgotten_after_its_time(void **state)
@@ -198,7 +258,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(a_bucket_gives_its_tokens_and_refills_evenly), T(a_third_of_a_token_a_millisecond_is_not_lost),
-        T(a_bucket_keeps_its_tokens_when_its_terms_change), T(a_sliding_window_weighs_the_last_one),
+        T(a_bucket_keeps_its_tokens_when_its_terms_change), T(a_burst_leaves_a_sliding_window_one_window_after_it_came),
+        T(a_sliding_window_weighs_the_last_one), T(a_sliding_window_never_asks_for_more_than_a_window),
         T(a_counter_is_forgotten_after_its_time), T(spaces_and_keys_do_not_mix), T(nonsense_is_refused),
         T(counting_is_exact_over_threads), T(memory_is_bounded_by_forgetting_the_oldest),
     };
