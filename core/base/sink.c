@@ -7,6 +7,8 @@
 #include "base/sink_private.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +34,30 @@ int mg_sink_open_file(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 }
 
+void mg_sink_look_only(void)
+{
+    pthread_mutex_lock(&mg_sinks.lock);
+    mg_sinks.look_only = true;
+    pthread_mutex_unlock(&mg_sinks.lock);
+}
+
+/* Could it be opened? 0, or -1 with errno. path: absolute. */
+static int look(const char *path)
+{
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+
+    if (stat(path, &st) == 0) {
+        errno = EISDIR;
+        return S_ISDIR(st.st_mode) ? -1 : access(path, W_OK);
+    }
+    if (errno != ENOENT)
+        return -1;
+    snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return access(folder, W_OK | X_OK);
+}
+
 static struct mg_sink *find(struct mg_str where)
 {
     for (struct mg_sink *s = mg_sinks.first; s; s = s->next) {
@@ -53,6 +79,8 @@ static int open_sink(struct mg_sink *s, struct mg_error *err)
         s->is_syslog = true;
     else if (s->where[0] != '/')
         return mg_fail(err, MG_ECONF, "%s: expected \"stdout\", \"stderr\", \"syslog\" or an absolute path", s->where);
+    else if (mg_sinks.look_only)
+        return look(s->where) == 0 ? 0 : mg_fail(err, MG_ECONF, "%s: %s", s->where, strerror(errno));
     else if ((s->fd = mg_sink_open_file(s->where)) < 0)
         return mg_fail(err, MG_ECONF, "%s: %s", s->where, strerror(errno));
     else

@@ -13,6 +13,9 @@ struct mg_sink;
 /* where: "stdout", "stderr", "syslog", or an absolute path (created with mode 0640). Any thread. */
 struct mg_sink *mg_sink_ref(struct mg_str where, struct mg_error *err);
 void mg_sink_unref(struct mg_sink *s);
+/* From now on no file is created or opened: mg_sink_ref says only whether it could be, and lines are lost. For commands
+ * that check a config. Before any sink is made. */
+void mg_sink_look_only(void);
 /* One line without newline. 0, or MG_EBUSY when dropped. Any thread. */
 int mg_sink_line(struct mg_sink *s, struct mg_str line);
 /* Called by every worker about once a second and before it ends: hand over what this thread holds. */

@@ -45,7 +45,7 @@ struct mg_sinks {
     struct mg_sink_buffer *queue, *queue_last, *spare;
     size_t spare_n;
     pthread_t thread;
-    bool has_thread, is_stopping, wants_reopen;
+    bool has_thread, is_stopping, wants_reopen, look_only;
     atomic_uint_fast64_t dropped;
 };
 extern struct mg_sinks mg_sinks;

@@ -1,5 +1,6 @@
 /* load.c - a config for the commands that only look at it. */
 #include "cli/load.h"
+#include "base/sink.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct mg_snapshot *mg_cli_load(const struct mg_command *command, const char *pa
     struct mg_build build = { .path = path, .number = 1 };
     struct mg_error err = { 0 };
 
+    mg_sink_look_only();
     if (mg_snapshot_build(&build) != 0) {
         print_mistakes(build.mistakes ? build.mistakes : "out of memory\n");
         if (build.mistakes_n > 1)

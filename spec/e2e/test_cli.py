@@ -47,6 +47,31 @@ def test_check_reports_every_mistake(tmp_path):
         assert words in text, text
 
 
+@pytest.mark.parametrize("command", [["check"], ["routes"], ["explain", "GET", "http://h/a"]])
+def test_looking_at_a_config_writes_no_file(tmp_path, command):
+    config = tmp_path / "gateway.lua"
+    kept = tmp_path / "kept.log"
+    kept.write_text("a line\n")
+    config.write_text("""return { listen = "127.0.0.1:0", log = { path = "gateway.log" },
+      plugins = { { "access-log", path = "access.log" }, { "access-log", path = "kept.log", id = "kept" } },
+      routes = { { "a", path = "/*", plugins = { { "respond", status = 204 } } } } }""")
+    done = run(*command[:1], "-c", config, *command[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["gateway.lua", "kept.log"]
+    assert kept.read_text() == "a line\n"
+
+
+@pytest.mark.parametrize("path", ["nowhere/access.log", "folder"])
+def test_check_says_where_a_log_file_cannot_be(tmp_path, path):
+    config = tmp_path / "gateway.lua"
+    (tmp_path / "folder").mkdir()
+    config.write_text(f"""return {{ listen = "127.0.0.1:0", plugins = {{ {{ "access-log", path = "{path}" }} }},
+      routes = {{ {{ "a", path = "/*", plugins = {{ {{ "respond", status = 204 }} }} }} }} }}""")
+    done = run("check", "-c", config)
+    assert done.returncode == 1
+    assert path in done.stdout + done.stderr
+
+
 def test_echo_answers_what_it_was_asked():
     echo = subprocess.Popen([MOONGATE, "echo", "--listen", "127.0.0.1:0", "--name", "e"], stdout=subprocess.PIPE, text=True)
     try:
