@@ -12,7 +12,7 @@
 #include "base/list.h"
 #include "base/wheel.h"
 
-enum { MG_READ_BYTES = 65536, MG_BLOCK_BYTES = 16384 };
+enum { MG_READ_BYTES = 81920, MG_BLOCK_BYTES = 16384 }; /* a read: 64 KiB of a body with its head */
 
 struct mg_block { struct mg_block *next; uint32_t from, to; char bytes[]; }; /* MG_BLOCK_BYTES in all */
 
