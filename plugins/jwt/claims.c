@@ -73,6 +73,8 @@ struct refusal jwt_claims_check(const struct conf *c, const struct token *t, int
 
     if (r.status)
         return r;
+    if (claims_have_twins(claims))
+        return invalid("a claim of the token is there twice");
     if (c->type.n && (!t->type.n || !is_type(t->type, c->type)))
         return invalid("the token is of another type");
     if (c->issuers.n && !has_one_of(claims, find(claims, "iss"), &c->issuers))

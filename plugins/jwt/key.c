@@ -281,7 +281,9 @@ static struct jwt_key *make_key(int algorithm, struct mg_str kid, struct mg_str 
     if (!wrong)
         return key;
     jwt_key_free(key);
-    return fail(err, MG_ECONF, wrong);
+    fail(err, MG_ECONF, "");
+    snprintf(err->message, sizeof(err->message), "%s: %s", algorithms[algorithm].name, wrong);
+    return NULL;
 }
 
 struct jwt_key *jwt_key_from_jwk(struct mg_json *doc, int node, int algorithm, struct mg_error *err)
@@ -352,6 +354,9 @@ static struct jwt_key *from_secret(const struct jwt_key_conf *c, struct mg_error
     struct mg_str bytes = c->secret;
     int algorithm = c->algorithm ? c->algorithm - 1 : 0;
 
+    /* What everybody may know is no secret (RFC 8725, 2.1). */
+    if (memmem(c->secret.p, c->secret.n, "-----BEGIN", 10))
+        return fail(err, MG_ECONF, "secret: this is a PEM key or certificate; name it as public_key");
     if (c->encoding == JWT_HEX && mg_hex_decode(c->secret.p, c->secret.n, &bytes) < 0)
         return fail(err, MG_ECONF, "secret: no hex digits");
     if (c->encoding == JWT_BASE64 && mg_base64_decode(c->secret.p, c->secret.n, 0, &bytes) < 0)
@@ -383,8 +388,12 @@ static struct jwt_key *from_pem(const struct jwt_key_conf *c, const char *folder
     if (!c->algorithm)
         return fail(err, MG_ECONF, "a public key needs its algorithm: a key is for one algorithm");
     bio = open_pem(c->public_key, folder);
-    if (!bio)
-        return fail(err, MG_ECONF, "public_key: neither PEM text nor a file that can be read");
+    if (!bio) {
+        fail(err, MG_ECONF, "");
+        snprintf(err->message, sizeof(err->message), "public_key: %.*s is neither PEM text nor a file that can be read",
+                 c->public_key.n > 120 ? 120 : (int)c->public_key.n, c->public_key.p);
+        return NULL;
+    }
     pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
     if (!pkey && BIO_seek(bio, 0) >= 0 && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
         pkey = X509_get_pubkey(cert);

@@ -77,6 +77,29 @@ void token_close(struct token *t)
     t->header = t->claims = NULL;
 }
 
+bool claims_have_twins(struct mg_json *claims)
+{
+    const struct mg_json_node *nodes;
+    struct mg_str key;
+    uint64_t seen = 0; /* a bit for names that look alike, so that few are compared */
+    size_t n;
+
+    nodes = mg_json_nodes(claims, &n);
+    for (int i = 1; i < nodes[0].next; i = nodes[i].next) {
+        uint64_t bit;
+
+        if (nodes[i].key < 0)
+            continue; /* the key's own node */
+        if (mg_json_text(claims, nodes[i].key, &key) < 0)
+            return true;
+        bit = (uint64_t)1 << ((key.n * 7 + (key.n ? (uint8_t)key.p[0] * 5u + (uint8_t)key.p[key.n - 1] : 0)) & 63);
+        if ((seen & bit) && jwt_member(claims, 0, key.p, key.n) == -2)
+            return true;
+        seen |= bit;
+    }
+    return false;
+}
+
 int claim_find(struct mg_json *claims, struct mg_str path)
 {
     int node = jwt_member(claims, 0, path.p, path.n);

@@ -18,6 +18,8 @@ struct token {
 const char *token_open(struct token *t, struct mg_str text, uint8_t *room);
 void token_close(struct token *t);
 
+/* Is a claim there twice? Readers differ in which one counts (RFC 8725, 2.4; RFC 7519, 4). */
+bool claims_have_twins(struct mg_json *claims);
 /* The claim's node, or -1. */
 int claim_find(struct mg_json *claims, struct mg_str path);
 /* A scalar as text: a string's text, a number's digits, true, false; false for anything else. */
