@@ -6,6 +6,7 @@
  * Mistakes do not stop it: each part is made as far as it makes sense, so that one run tells them all. With any, what was
  * made is freed, the config runs once more to find lines, and nothing else has happened. */
 #include "server/build_parts.h"
+#include "server/instances.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -200,7 +201,7 @@ static int make(struct mg_making *m)
         return MG_ENOMEM;
     if ((rc = top(m)) != 0 || (rc = registry(m)) != 0 || (rc = mg_make_listeners(m)) != 0 || (rc = mg_make_upstreams(m)) != 0 ||
         (rc = mg_make_global_chain(m, &global, &global_n)) != 0 || (rc = mg_make_routes(m, global, global_n)) != 0 ||
-        (rc = mg_make_consumers(m)) != 0)
+        (rc = mg_make_consumers(m, mg_value_get(m->config->root, "consumers"))) != 0)
         return rc;
     if (!m->uses_lua && m->config->functions_n == 0) {
         mg_script_free(m->s->script);
@@ -215,12 +216,7 @@ void mg_snapshot_free(struct mg_snapshot *s)
 {
     if (!s)
         return;
-    for (size_t i = s->all_entries_n; i-- > 0;) {
-        struct mg_chain_entry *e = s->all_entries[i];
-
-        if (!mg_script_is_lua(e->plugin) && e->plugin->create && e->plugin->destroy)
-            e->plugin->destroy(e->self);
-    }
+    mg_instances_destroy(s);
     for (size_t i = 0; i < s->upstreams_n; i++) {
         mg_upstream_detach(s->upstreams[i]);
         mg_tls_unref(s->upstreams[i]->tls);

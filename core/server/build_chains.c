@@ -216,7 +216,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
         return 0;
     if (!is_inline)
         check_conf(m, e->plugin, v);
-    if (e->plugin->on_rewrite && route.n)
+    if (e->plugin->on_rewrite && route.n && !m->any_phase)
         mg_check_add(&m->check, v, "%s acts before a route is known (on_rewrite): it belongs into the global chain", e->plugin->name);
     if (name_entry(m, e, keys.id, v, entries, *n) != 0)
         return MG_ENOMEM;

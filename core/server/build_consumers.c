@@ -265,9 +265,8 @@ static int consumer(struct mg_making *m, struct kinds *k, struct mg_str name, st
     return 0;
 }
 
-int mg_make_consumers(struct mg_making *m)
+int mg_make_consumers(struct mg_making *m, const struct mg_value *map)
 {
-    struct mg_value *map = mg_value_get(m->config->root, "consumers");
     struct kinds kinds = { .m = m };
 
     m->s->consumers = mg_consumers_new(mg_making_arena(m));

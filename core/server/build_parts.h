@@ -1,4 +1,5 @@
-/* build_parts.h - what the files of the builder share. Internal to server/build*.c. */
+/* build_parts.h - what the files of the builder share. For server/build*.c, and for trial/, which makes
+ * a chain and consumers without the rest: it sets s (with arena, registry and script), config (for its folder) and check. */
 #ifndef MG_SERVER_BUILD_PARTS_H
 #define MG_SERVER_BUILD_PARTS_H
 
@@ -19,6 +20,7 @@ struct mg_making {
     struct mg_h1_limits *response_limits;
     struct mg_tls *tls_plain;      /* for inline https URLs */
     bool uses_lua;
+    bool any_phase;                /* a route's chain may have on_rewrite: a simulated one is the global chain, too */
 };
 
 struct mg_arena *mg_making_arena(struct mg_making *m);
@@ -27,7 +29,8 @@ int mg_make_listeners(struct mg_making *m);
 int mg_make_upstreams(struct mg_making *m);
 int mg_make_global_chain(struct mg_making *m, struct mg_chain_entry ***entries, int *n);
 int mg_make_routes(struct mg_making *m, struct mg_chain_entry **global, int global_n);
-int mg_make_consumers(struct mg_making *m);
+/* From a table of them by name, or NULL: none. */
+int mg_make_consumers(struct mg_making *m, const struct mg_value *map);
 
 /* The chain of a list node (may be NULL), appended to the n entries already in `entries` (room for MG_ENTRIES_MAX).
  * *whole: every entry could be made. */

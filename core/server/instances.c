@@ -11,7 +11,7 @@ static void leave_first(struct mg_snapshot *s, int worker, size_t n)
     }
 }
 
-int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
+int mg_instances_begin(struct mg_snapshot *s, int worker, struct mg_error *err)
 {
     int rc;
 
@@ -25,6 +25,15 @@ int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
                            (int)e->info.id.n, e->info.id.p, worker, mg_error_name(rc));
         }
     }
+    return 0;
+}
+
+int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
+{
+    int rc = mg_instances_begin(s, worker, err);
+
+    if (rc != 0)
+        return rc;
     rc = s->script ? mg_script_enter(s->script, worker) : 0;
     if (rc != 0) {
         leave_first(s, worker, s->all_entries_n);
@@ -36,4 +45,14 @@ int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
 void mg_instances_leave(struct mg_snapshot *s, int worker)
 {
     leave_first(s, worker, s->all_entries_n);
+}
+
+void mg_instances_destroy(struct mg_snapshot *s)
+{
+    for (size_t i = s->all_entries_n; i-- > 0;) {
+        struct mg_chain_entry *e = s->all_entries[i];
+
+        if (!mg_script_is_lua(e->plugin) && e->plugin->create && e->plugin->destroy)
+            e->plugin->destroy(e->self);
+    }
 }

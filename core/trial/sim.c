@@ -25,7 +25,7 @@ struct mg_str mg_sim_text(struct mg_sim *sim, const char *name)
         if (lua_type(sim->L, -1) != LUA_TSTRING)
             luaL_error(sim->L, "%s: text expected", name);
         p = lua_tolstring(sim->L, -1, &n);
-        s = mg_arena_copy(&sim->arena, p, n);
+        s = mg_arena_copy(&sim->snapshot.arena, p, n);
         if (!s.p)
             luaL_error(sim->L, "out of memory");
     }
@@ -491,14 +491,12 @@ static void begin(struct mg_sim *sim)
     sim->route.limits.memory = BUDGET;
     sim->route.limits.buffered_body = (int64_t)mg_sim_number(sim, "buffered_body", 1 << 20);
     sim->snapshot.limits = sim->route.limits;
-    lua_getfield(sim->L, sim->spec, "plugins");
-    mg_sim_entries(sim);
-    mg_sim_people(sim);
-    sim->route.chain = mg_chain_new(sim->entries, sim->entries_n, &sim->arena);
-    sim->snapshot.global = sim->route.chain;
     sim->snapshot.script = t->script;
+    sim->snapshot.registry = t->registry;
+    mg_sim_config(sim);
+    sim->snapshot.global = sim->route.chain;
     sim->x = x = mg_exchange_new(&t->worker, (size_t)mg_sim_number(sim, "memory", 8 << 20));
-    if (!x || !sim->route.chain)
+    if (!x)
         luaL_error(sim->L, "out of memory");
     x->snapshot = &sim->snapshot;
     x->script_host = t->script;
@@ -606,15 +604,8 @@ void mg_sim_end(struct mg_sim *sim)
             mg_script_exchange_end(x);
         mg_exchange_free(x);
     }
-    for (int i = sim->entries_n; i-- > 0;) {
-        struct mg_chain_entry *e = sim->entries[i];
-
-        if (e->plugin->worker_destroy)
-            e->plugin->worker_destroy(e->self, e->locals[0]);
-        if (e->plugin->destroy)
-            e->plugin->destroy(e->self);
-    }
+    mg_sim_config_end(sim);
     free(sim->sent[0].p);
     free(sim->sent[1].p);
-    mg_arena_deinit(&sim->arena);
+    mg_arena_deinit(&sim->snapshot.arena);
 }

@@ -28,13 +28,11 @@ struct mg_sim {
     struct mg_trial *trial;
     struct lua_State *L;
     int spec;                        /* index of the spec's table on L's stack */
-    struct mg_arena arena;           /* what a snapshot would own: entries, confs, consumers */
-    struct mg_snapshot snapshot;
+    struct mg_snapshot snapshot;     /* its arena has what is made for the spec, too */
     struct mg_route route;
     struct mg_upstream_spec upstream;
     struct mg_exchange *x;
-    struct mg_chain_entry *entries[MG_ENTRIES_MAX];
-    int entries_n, created_n;        /* created: worker_create was called */
+    bool has_begun;                  /* the chain's instances are on the worker */
     bool woken;
     bool upstream_called;
     struct mg_str pieces[2][64];     /* what the senders have to give */
@@ -50,10 +48,9 @@ void mg_sim_end(struct mg_sim *sim);
 /* Move the simulated clocks on. */
 void mg_trial_advance(struct mg_trial *t, int64_t ms);
 
-/* entries.c: sim->entries from the list at the top of the stack, popped. Raises. */
-void mg_sim_entries(struct mg_sim *sim);
-/* people.c: the snapshot's consumers from the spec's `consumers`. Raises. */
-void mg_sim_people(struct mg_sim *sim);
+/* config.c: the route's chain and the snapshot's consumers, from the spec's `plugins` and `consumers`. Raises. */
+void mg_sim_config(struct mg_sim *sim);
+void mg_sim_config_end(struct mg_sim *sim);
 
 /* The spec's text, number or truth under a name, copied to the arena; p NULL / the default when absent. Raises for a wrong type. */
 struct mg_str mg_sim_text(struct mg_sim *sim, const char *name);

@@ -49,7 +49,7 @@ static int simulate(lua_State *L)
         return luaL_error(L, "out of memory");
     sim->trial = t;
     sim->L = L;
-    mg_arena_init(&sim->arena, NULL, ARENA_BUDGET);
+    mg_arena_init(&sim->snapshot.arena, NULL, ARENA_BUDGET);
     lua_pushcfunction(L, simulate_body);
     lua_pushvalue(L, 1);
     lua_pushlightuserdata(L, sim);

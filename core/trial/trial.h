@@ -5,9 +5,9 @@
  * what client and upstream would have seen. Time is simulated: a sleep takes none. Scripts and functions run in the spec's own
  * VM; C plugins are loaded as the gateway loads them.
  *
- * A room of its own since it stands where the proxy stands: above the chain and the Lua host, in place of
- * connections. spec.c finds and runs the files, sim.c is the exchange's life in short, entries.c the chain that a spec
- * asks for, people.c its consumers. */
+ * A room of its own, beside the admin API and the command line: it stands in place of connections, and has the chain and the
+ * consumers of a spec made by the server's build parts, so that they are checked as a config's are. spec.c finds and runs the
+ * files, sim.c is the exchange's life in short, config.c what is made for it. */
 #ifndef MG_TRIAL_TRIAL_H
 #define MG_TRIAL_TRIAL_H
 
