@@ -13,7 +13,7 @@ def test_the_example_plugin_builds_and_runs(gateway, tmp_path):
     tree = Path(MOONGATE).resolve().parents[1]
     prefix = ["-Dmoongate_DIR=" + str(tree)] if (tree / "moongateConfig.cmake").exists() else ["-DCMAKE_PREFIX_PATH=" + str(tree)]
     env = dict(os.environ, CC=os.environ.get("CC", "gcc"))
-    subprocess.run(["cmake", "-S", source, "-B", source / "build", *prefix], check=True, env=env, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "-G", "Ninja", "-S", source, "-B", source / "build", *prefix], check=True, env=env, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", source / "build"], check=True, stdout=subprocess.DEVNULL)
     g = gateway(source / "gateway.lua", env={"LISTEN": "127.0.0.1:0"})
     assert g.ask(target="/hello").status == 400
