@@ -6,6 +6,21 @@
 #include <string.h>
 #include <strings.h>
 
+static inline bool mg_cookie_blank(char c) { return c == ' ' || c == '\t'; }
+
+/* Is it NAME=…, as mg_request_cookie reads it: with blanks around the name? */
+static inline bool mg_pair_is(const char *p, size_t n, struct mg_str name)
+{
+    const char *eq = n ? memchr(p, '=', n) : NULL;
+
+    if (!eq)
+        return false;
+    n = (size_t)(eq - p);
+    while (n && mg_cookie_blank(p[n - 1]))
+        n--;
+    return n == name.n && !memcmp(p, name.p, n);
+}
+
 /* Copy the pairs of one cookie field, except NAME=…; returns the new end of `out`. */
 static inline size_t mg_copy_pairs(char *out, size_t n, struct mg_str field, struct mg_str name)
 {
@@ -14,13 +29,13 @@ static inline size_t mg_copy_pairs(char *out, size_t n, struct mg_str field, str
     while (i < field.n) {
         size_t from, to;
 
-        while (i < field.n && (field.p[i] == ' ' || field.p[i] == ';'))
+        while (i < field.n && (mg_cookie_blank(field.p[i]) || field.p[i] == ';'))
             i++;
         from = i;
         while (i < field.n && field.p[i] != ';')
             i++;
         to = i;
-        if (to == from || (to - from > name.n && !memcmp(field.p + from, name.p, name.n) && field.p[from + name.n] == '='))
+        if (to == from || mg_pair_is(field.p + from, to - from, name))
             continue;
         if (n) {
             out[n++] = ';';

@@ -207,9 +207,12 @@ void mg_h1_fail(struct mg_h1 *h, int error, int status, const char *why)
 
 /* ---- reading --------------------------------------------------------------------------------------- */
 
+/* Pipelined requests wait while the client does not take the answers that it has: they would pile up here. */
+static bool waits_for_room(const struct mg_h1 *h) { return h->is_server && h->state == MG_H1_FIRST && h->stream->is_full; }
+
 static bool can_read(const struct mg_h1 *h)
 {
-    if (h->is_done || h->state >= MG_H1_WHOLE)
+    if (h->is_done || h->state >= MG_H1_WHOLE || waits_for_room(h))
         return false;
     if (!h->is_server && !h->is_busy)
         return false;
@@ -281,6 +284,8 @@ static bool end_must_wait(const struct mg_h1 *h)
 {
     if (h->is_server && !(h->half_close && h->end_status == UV_EOF))
         return false;
+    if (waits_for_room(h) && h->kept_n > 0)
+        return true;
     return h->leg.is_paused && mg_h1_is_body(h) && (h->kept_n > 0 || h->state == MG_H1_ENDING);
 }
 
@@ -289,6 +294,8 @@ static void hold_or_not(struct mg_h1 *h)
 {
     bool hold = h->is_busy && !h->is_mute && h->state != MG_H1_REFUSED && h->state != MG_H1_CLOSING &&
                 ((h->leg.is_paused && mg_h1_is_body(h)) || (h->kept_n >= MG_READ_BYTES && !can_read(h)));
+
+    hold |= waits_for_room(h) && h->kept_n >= MG_READ_BYTES;
 
     if (hold && !h->is_held) {
         h->is_held = 1;
@@ -315,7 +322,8 @@ static void settle(struct mg_h1 *h)
     }
     if (h->is_done || h->state == MG_H1_CLOSING)
         return;
-    if (!h->is_busy && (h->state == MG_H1_REFUSED || (!h->is_server && h->kept_n > 0) || h->peer_ended || h->drains)) {
+    if (!h->is_busy && (h->state == MG_H1_REFUSED || (!h->is_server && h->kept_n > 0) || (h->peer_ended && !end_must_wait(h)) ||
+                       h->drains)) {
         finish(h, false);
         return;
     }
@@ -380,6 +388,9 @@ void mg_h1_drained(struct mg_h1 *h)
             mg_stream_notify_flushed(h->stream);
     } else if (h->is_busy && !h->is_mute && !h->leg.sent_end && h->leg.events->on_drain) {
         h->leg.events->on_drain(&h->leg);
+    } else if (h->is_server && h->state == MG_H1_FIRST && !h->is_feeding) {
+        run_kept(h);
+        settle(h);
     }
 }
 

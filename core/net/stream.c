@@ -289,6 +289,7 @@ void mg_stream_commit(struct mg_stream *s, size_t n)
     b->to += (uint32_t)n;
     s->bytes_out += n;
     *(s->tls ? &s->plain_bytes : &s->out_bytes) += n;
+    (void)check_full(s);
     mg_stream_dirty(s);
 }
 

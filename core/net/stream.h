@@ -70,7 +70,7 @@ int mg_stream_write(struct mg_stream *s, const char *p, size_t n, int flags);
 /* Two at once: a head that was gathered elsewhere, and a body. */
 int mg_stream_write2(struct mg_stream *s, const char *a, size_t a_n, const char *b, size_t b_n, int flags);
 /* Room for n (<= 8192) contiguous bytes in the gathering block, to serialise in place; NULL when out of memory.
- * mg_stream_commit says how many were used; they wait as with MG_MORE. */
+ * mg_stream_commit says how many were used; they wait as with MG_MORE, and count for on_drain. */
 char *mg_stream_reserve(struct mg_stream *s, size_t n);
 void mg_stream_commit(struct mg_stream *s, size_t n);
 void mg_stream_flush(struct mg_stream *s);

@@ -161,7 +161,7 @@ static void client_late(struct mg_timer *t)
     int64_t active = c->active_ms, left;
     struct mg_exchange *x = c->x;
 
-    if (c->waits_for == MG_CW_WRITE && c->stream.wrote_ms > active)
+    if (c->waits_for != MG_CW_HEAD && c->waits_for != MG_CW_BODY && c->stream.wrote_ms > active)
         active = c->stream.wrote_ms;
     left = wait_ms(c) - (mg_loop_now_ms(&c->worker->loop) - active);
     if (left > 0) { /* something moved since the timer was armed */

@@ -262,6 +262,46 @@ static void reading_stops_when_a_buffer_of_pipelined_bytes_waits(void **state)
     side_deinit(&s);
 }
 
+static void no_request_begins_while_the_client_takes_no_answers(void **state)
+{
+    static char many[MG_READ_BYTES];
+    struct side s;
+
+    (void)state;
+    side_init(&s, true);
+    feed(&s, GET1 "GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+    s.f.stream.is_full = 1;
+    side_answer(s.leg, 200);
+    assert_string_equal(s.log, "begin;head GET /a 11 f0 -1;end;");
+    memset(many, 'x', sizeof many);
+    mg_h1_feed(&s.h, many, sizeof many); /* and no more is read than a buffer */
+    assert_true(s.f.is_paused);
+    s.f.stream.is_full = 0;
+    mg_h1_drained(&s.h);
+    assert_string_equal(s.log, "begin;head GET /a 11 f0 -1;end;begin;head GET /b 11 f0 -1;end;");
+    side_deinit(&s);
+}
+
+static void a_half_closed_client_that_reads_slowly_gets_every_answer(void **state)
+{
+    struct side s;
+
+    (void)state;
+    side_init(&s, true);
+    s.h.half_close = 1;
+    feed(&s, GET1 "GET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+    s.f.stream.is_full = 1;
+    side_answer(s.leg, 200);
+    mg_h1_ended(&s.h, UV_EOF);
+    assert_false(side_closes(&s));
+    s.f.stream.is_full = 0;
+    mg_h1_drained(&s.h);
+    side_answer(s.leg, 200);
+    assert_string_equal(s.log, "begin;head GET /a 11 f0 -1;end;begin;head GET /b 11 f0 -1;end;");
+    assert_true(side_closes(&s));
+    side_deinit(&s);
+}
+
 static void a_paused_body_is_kept_and_raised_after_resume(void **state)
 {
     struct side s;
@@ -579,6 +619,8 @@ int main(void)
         cmocka_unit_test(every_input_gets_its_answer_however_it_is_cut),
         cmocka_unit_test(pipelined_bytes_wait_until_the_leg_is_released),
         cmocka_unit_test(reading_stops_when_a_buffer_of_pipelined_bytes_waits),
+        cmocka_unit_test(no_request_begins_while_the_client_takes_no_answers),
+        cmocka_unit_test(a_half_closed_client_that_reads_slowly_gets_every_answer),
         cmocka_unit_test(a_paused_body_is_kept_and_raised_after_resume),
         cmocka_unit_test(the_end_of_a_length_is_held_back_with_its_last_piece),
         cmocka_unit_test(a_pause_at_the_head_does_not_hold_back_the_end_of_nothing),
