@@ -274,10 +274,21 @@ static void commit(struct mg_reload *r)
 
 /* ---- preparing ---- */
 
+/* Names are asked for as s says: by the next snapshot as soon as its names are to be resolved, and by the one in force again when that
+ * comes to nothing. */
+static void resolve_by(struct mg_gateway *g, const struct mg_snapshot *s)
+{
+    struct mg_error err = { 0 };
+
+    if (s && mg_upstream_control_resolver(g->upstreams, &s->resolver, &err) != 0)
+        mg_logf(MG_LOG_ERROR, "%s", err.message);
+}
+
 static void abandon(struct mg_reload *r)
 {
     char *text = text_of(&r->error);
 
+    resolve_by(r->gateway, r->gateway->snapshot);
     mg_addresses_abandon(r->gateway, &r->opened);
     free_generation(r, &r->generations[r->next->slot]);
     r->next = NULL;
@@ -381,6 +392,7 @@ static void built(struct mg_job *j)
         return;
     }
     r->phase = MG_RELOAD_RESOLVING;
+    resolve_by(g, s);
     mg_upstream_control_update(g->upstreams);
     mg_upstream_control_ready(g->upstreams, RESOLVE_MS, resolved, r);
 }

@@ -28,6 +28,7 @@ struct ready_wait {
 struct mg_upstream_control {
     struct mg_loop *loop;
     struct mg_resolver *resolver;
+    struct mg_resolver_conf conf;  /* that it was made by; its servers are a copy of ours */
     struct mg_map watches;
     struct mg_list left;           /* of watch */
     struct mg_list ready;
@@ -229,6 +230,66 @@ static void on_again(struct mg_timer *t)
     mg_upstream_control_update(mg_container(t, struct mg_upstream_control, again));
 }
 
+/* ---- which servers are asked ---- */
+
+static int copy_conf(struct mg_resolver_conf *to, const struct mg_resolver_conf *from, struct mg_error *err)
+{
+    char *servers = from->servers.n ? mg_malloc(from->servers.n) : NULL;
+
+    if (from->servers.n && !servers)
+        return mg_fail(err, MG_ENOMEM, "upstream: out of memory");
+    if (servers)
+        memcpy(servers, from->servers.p, from->servers.n);
+    *to = *from;
+    to->servers = mg_str(servers, from->servers.n);
+    return 0;
+}
+
+static int set_resolver(struct mg_upstream_control *c, const struct mg_resolver_conf *conf, struct mg_error *err)
+{
+    struct mg_resolver *resolver;
+    struct mg_resolver_conf copy;
+    int rc = copy_conf(&copy, conf, err);
+
+    if (rc < 0)
+        return rc;
+    resolver = mg_resolver_new(c->loop, &copy, err);
+    if (!resolver) {
+        mg_free((char *)copy.servers.p);
+        return err->code;
+    }
+    mg_resolver_free(c->resolver); /* what it was asked is cancelled */
+    mg_free((char *)c->conf.servers.p);
+    c->resolver = resolver;
+    c->conf = copy;
+    return 0;
+}
+
+int mg_upstream_control_resolver(struct mg_upstream_control *c, const struct mg_resolver_conf *conf, struct mg_error *err)
+{
+    size_t i = 0;
+    struct mg_str key;
+    void *v;
+    int rc;
+
+    if (c->conf.timeout_ms == conf->timeout_ms && c->conf.tries == conf->tries && mg_str_eq(c->conf.servers, conf->servers))
+        return 0;
+    rc = set_resolver(c, conf, err);
+    if (rc < 0)
+        return rc;
+    while (!mg_list_empty(&c->left)) /* nobody answers them any more */
+        watch_free(mg_container(mg_list_first(&c->left), struct watch, node));
+    while (mg_map_next(&c->watches, &i, &key, &v)) {
+        struct watch *w = v;
+
+        mg_loop_disarm(c->loop, &w->timer);
+        w->is_asking = false;
+        w->retry_ms = 0;
+        ask(w);
+    }
+    return 0;
+}
+
 struct mg_upstream_control *mg_upstream_control_new(struct mg_loop *loop, const struct mg_resolver_conf *conf,
                                                     struct mg_error *err)
 {
@@ -243,8 +304,7 @@ struct mg_upstream_control *mg_upstream_control_new(struct mg_loop *loop, const 
     mg_list_init(&c->ready);
     mg_timer_init(&c->ready_soon, on_ready_soon);
     mg_timer_init(&c->again, on_again);
-    c->resolver = mg_resolver_new(loop, conf, err);
-    if (c->resolver)
+    if (set_resolver(c, conf, err) == 0)
         return c;
     mg_free(c);
     return NULL;
@@ -259,6 +319,7 @@ void mg_upstream_control_free(struct mg_upstream_control *c)
     if (!c)
         return;
     mg_resolver_free(c->resolver);
+    mg_free((char *)c->conf.servers.p);
     while (mg_map_next(&c->watches, &i, &key, &v))
         watch_free(v);
     mg_map_deinit(&c->watches);

@@ -53,6 +53,9 @@ struct mg_upstream_control;
 struct mg_upstream_control *mg_upstream_control_new(struct mg_loop *loop, const struct mg_resolver_conf *conf, struct mg_error *err);
 void mg_upstream_control_update(struct mg_upstream_control *c); /* after attach or detach */
 void mg_upstream_control_free(struct mg_upstream_control *c);
+/* Ask by this conf from now on (copied). Where it differs, every name is asked for anew, also where an answer was under way; the last
+ * good answers stay until then. 0, or < 0 with err: nothing has changed. */
+int mg_upstream_control_resolver(struct mg_upstream_control *c, const struct mg_resolver_conf *conf, struct mg_error *err);
 /* Wait until each attached upstream has an answer of the resolver, good or bad; `done` on the control loop, also when timeout_ms is over. */
 void mg_upstream_control_ready(struct mg_upstream_control *c, int64_t timeout_ms, void (*done)(void *), void *arg);
 
