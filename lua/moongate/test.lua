@@ -17,6 +17,7 @@ local host = require "moongate.host"
 local test = {}
 local native, file
 local names, blocks, passed, failed = {}, {}, 0, 0
+local running = coroutine.running
 local type, pairs, ipairs, tostring, error, setmetatable = type, pairs, ipairs, tostring, error, setmetatable
 
 -- ---- structure ------------------------------------------------------------------------------------
@@ -275,11 +276,12 @@ end
 -- Move the simulated clock on.
 function test.advance(ms) native.advance(ms) end
 
--- The traces that were given up while fn ran: a list of { start = "file:line", at = "file:line", reason = number }. And where those
--- began that were made.
+-- The traces of handlers that were given up while fn ran: a list of { start = "file:line", at = "file:line", reason = number }. And
+-- where those began that were made. (Handlers run in coroutines; what is made on the main state, such as a config, is not hot.)
 function test.aborted_traces(fn)
   local jit, funcinfo, aborted, made, start = host.jit, host.funcinfo, {}, {}, ""
   local function on_trace(what, _, func, pc, code)
+    if not running() then return end
     if what == "start" then
       start = tostring(funcinfo(func, pc).loc)
     elseif what == "stop" then
