@@ -1,4 +1,9 @@
 -- Policies: functions in a chain. They run where they stand, may wait, and see what the plugins before them found out.
+--
+--     moongate echo &
+--     moongate run -c examples/policies.lua
+--     curl -i http://127.0.0.1:8080/tenant/x -H 'x-api-key: moon-1'     the upstream gets x-tenant: moon
+--     curl -i http://127.0.0.1:8080/private/x                           401, a little late
 local mg = require "moongate"
 local upstream = os.getenv("UPSTREAM") or "http://127.0.0.1:9000"
 

@@ -1,4 +1,8 @@
 -- HTTPS with a certificate for each name (chosen by SNI), plain HTTP redirected, the upstream verified by a CA of our own.
+--
+--     TLS_FOLDER=/etc/moongate/tls moongate run -c examples/tls.lua
+--     curl --cacert ca.pem --resolve api.test:8443:127.0.0.1 https://api.test:8443/
+--
 -- TLS_FOLDER has api.pem, api.key, www.pem, www.key and ca.pem.
 local folder = os.getenv("TLS_FOLDER") or "tls"
 local https = os.getenv("HTTPS_PORT") or "8443"

@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 static const struct mg_option options[] = {
+    { "config", 'c', "FILE", "those that this config can name: its plugin_path, plugins/ beside it, the bundled ones", false },
     { "path", 'p', "FOLDER", "a folder with plugins, before the bundled ones", true },
     { "markdown", 'm', NULL, "the reference as tables, for docs/", false },
     { 0 }
 };
 static const struct mg_command about = {
-    .name = "plugins", .usage = "plugins [NAME] [--path FOLDER] [--markdown]",
+    .name = "plugins", .usage = "plugins [NAME] [-c FILE | --path FOLDER] [--markdown]",
     .doc = "Lists the plugins there are; with a name, its fields with types, ranges, defaults and docs.",
     .options = options, .rest_max = 1,
 };
@@ -166,12 +167,56 @@ static struct mg_config *empty_config(struct mg_error *err)
     return config;
 }
 
+/* What is listed, from the registry's folders; says what went wrong. */
+static int list(struct listing *l)
+{
+    struct mg_error err = { 0 };
+
+    mg_registry_each(l->registry, one, l);
+    if (l->only && !l->shown && !l->failed) {
+        struct mg_found_plugin found;
+
+        mg_registry_find(l->registry, mg_str_c(l->only), &found, &err); /* says which name is near */
+        mg_cli_fail(&about, "%s", err.message);
+        l->failed++;
+    }
+    return l->failed ? MG_EXIT_FAILED : MG_EXIT_OK;
+}
+
+static int of_config(struct listing *l, const char *path)
+{
+    struct mg_snapshot *s = mg_cli_load(&about, path);
+    int code;
+
+    if (!s)
+        return MG_EXIT_FAILED;
+    l->registry = s->registry;
+    l->script = s->script;
+    code = list(l);
+    mg_snapshot_free(s);
+    return code;
+}
+
+static int of_folders(struct listing *l, const struct mg_str *folders, size_t n)
+{
+    struct mg_error err = { 0 };
+    struct mg_config *config = empty_config(&err);
+    int code;
+
+    l->registry = mg_registry_new(folders, n);
+    l->script = config ? mg_script_new(config, 256 << 20) : NULL;
+    code = l->registry && l->script ? list(l) : mg_cli_fail(&about, "%s", err.message[0] ? err.message : "out of memory");
+    if (l->script)
+        mg_script_free(l->script);
+    mg_registry_free(l->registry);
+    mg_config_free(config);
+    return code;
+}
+
 int mg_cmd_plugins(int argc, char **argv)
 {
     struct mg_str folders[MG_CLI_VALUES];
     struct listing l = { 0 };
-    struct mg_error err = { 0 };
-    struct mg_config *config;
     struct mg_cli cli;
     size_t n = 0;
     const char *path;
@@ -182,22 +227,10 @@ int mg_cmd_plugins(int argc, char **argv)
         folders[n++] = mg_str_c(path);
     l.only = cli.rest_n ? cli.rest[0] : NULL;
     l.markdown = mg_cli_flag(&cli, "markdown");
-    config = empty_config(&err);
-    l.registry = mg_registry_new(folders, n);
-    l.script = config ? mg_script_new(config, 256 << 20) : NULL;
-    if (l.registry && l.script)
-        mg_registry_each(l.registry, one, &l);
-    else
-        l.failed = mg_cli_fail(&about, "%s", err.message[0] ? err.message : "out of memory");
-    if (l.only && !l.shown && !l.failed) {
-        struct mg_found_plugin found;
-
-        mg_registry_find(l.registry, mg_str_c(l.only), &found, &err); /* says which name is near */
-        l.failed = mg_cli_fail(&about, "%s", err.message);
+    path = mg_cli_text(&cli, "config");
+    if (path && n) {
+        mg_cli_fail(&about, "--config or --path, not both");
+        return MG_EXIT_USAGE;
     }
-    if (l.script)
-        mg_script_free(l.script);
-    mg_registry_free(l.registry);
-    mg_config_free(config);
-    return l.failed ? MG_EXIT_FAILED : MG_EXIT_OK;
+    return path ? of_config(&l, path) : of_folders(&l, folders, n);
 }

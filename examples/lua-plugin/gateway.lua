@@ -6,7 +6,7 @@
 --     moongate test examples/lua-plugin
 
 return {
-  listen = "127.0.0.1:8080",
+  listen = os.getenv "LISTEN" or "127.0.0.1:8080",
   routes = {
     { "hello", path = "/hello",
       plugins = {

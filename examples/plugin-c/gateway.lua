@@ -1,4 +1,6 @@
--- A route that asks for a tenant, by the plugin of this folder:
+-- A route that asks for a tenant, by the plugin of this folder. Build it first (CMakeLists.txt says how), then
+--
+--   moongate run -c gateway.lua
 --   curl -i localhost:8080/hello                          400
 --   curl -i localhost:8080/hello -H 'x-tenant: acme'      200
 return {
