@@ -248,7 +248,8 @@ static void stream_data(struct mg_stream *s, const char *p, size_t n)
 {
     struct mg_client *c = s->owner;
 
-    c->active_ms = mg_loop_now_ms(s->loop);
+    if (c->waits_for != MG_CW_HEAD) /* a head counts from its first byte, however it trickles in */
+        c->active_ms = mg_loop_now_ms(s->loop);
     mg_h1_feed(&c->h1, p, n);
 }
 
