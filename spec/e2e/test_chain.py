@@ -122,7 +122,7 @@ MG_PLUGIN_EXPORT = {
 
 def compile_plugin(folder, name, source):
     (folder / f"{name}.c").write_text(source)
-    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-I", ROOT / "include",
+    subprocess.run([os.environ.get("CC", "gcc"), "-std=gnu11", "-O1", "-Wall", "-Werror", "-fPIC", "-shared", "-I", ROOT / "include",
                     "-o", folder / f"{name}.so", folder / f"{name}.c"], check=True)
 
 
