@@ -5,14 +5,12 @@
 #ifndef MG_EXCHANGE_EXCHANGE_H
 #define MG_EXCHANGE_EXCHANGE_H
 
+#include "exchange/route.h"
 #include "exchange/worker.h"
 #include "http/leg.h"
 #include "http/uri.h"
-#include "route/router.h"
-#include "upstream/upstream.h"
 
 struct mg_snapshot;     /* proxy/snapshot.h */
-struct mg_route;        /* exchange/route.h */
 struct mg_chain;        /* plugin/chain.h */
 struct mg_consumer;     /* exchange/consumer.h */
 struct mg_credential;
@@ -84,6 +82,8 @@ struct mg_exchange {
     uint32_t slot;                  /* kept over reuse; a new life has a new generation */
     struct mg_snapshot *snapshot;   /* pinned */
     const struct mg_route *route;   /* NULL before routing, and when none fits */
+    struct mg_timeouts timeouts;    /* those that hold: the listener's, then the route's own */
+    struct mg_limits limits;
     const struct mg_chain *chain;   /* the global one before routing, then the route's (which begins with the global) */
 
     /* the two sides */
@@ -163,7 +163,7 @@ struct mg_exchange {
     bool answer_fed;                /* a recorded answer's body has entered the chain */
     bool awaits_head;               /* io_timer is the first byte's */
     uint16_t depth;                 /* calls into the proxy on the stack (proxy/run.h) */
-    bool client_left, response_started, responding /* on_response has begun */, request_done, was_retried, logged, close_after, awaits_upstream;
+    bool response_started, responding /* on_response has begun */, was_retried, close_after, awaits_upstream;
 };
 
 /* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */

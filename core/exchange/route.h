@@ -7,7 +7,8 @@
 
 struct mg_chain;
 
-/* Timeouts in ms (0: none) and limits in bytes; each level (gateway, listener, route) inherits what it does not set. */
+/* Timeouts in ms (0: none) and limits in bytes. A listener inherits from the gateway what it does not set, when the snapshot
+ * is built; an exchange has its listener's, and of its route what that one sets (-1: not set). */
 struct mg_timeouts {
     int64_t client_head;    /* 10 s: first byte of a request to its whole head: 408 */
     int64_t client_idle;    /* 75 s: kept-alive connection without a request: closed */
@@ -42,8 +43,8 @@ struct mg_route {
     struct mg_str host;                      /* of MG_HOST_FIXED */
     int redirect_https;                      /* status to redirect plain requests with (301, 302, 307, 308); 0: none */
     int64_t connect_ms, first_byte_ms, upstream_idle_ms; /* -1: the upstream's */
-    struct mg_timeouts timeouts;
-    struct mg_limits limits;
+    struct mg_timeouts timeouts;             /* -1 where the listener's hold; client_head and client_idle always */
+    struct mg_limits limits;                 /* the same; a head's limits always */
     int number;                              /* position in the file */
 };
 

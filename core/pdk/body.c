@@ -25,7 +25,7 @@ static bool is_empty(const struct mg_exchange *x, int side)
 
 static int64_t limit_of(const struct mg_exchange *x, int64_t asked)
 {
-    int64_t most = x->route ? x->route->limits.buffered_body : 0;
+    int64_t most = x->limits.buffered_body;
 
     if (asked <= 0)
         return most;

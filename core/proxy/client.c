@@ -46,7 +46,7 @@ static void port_renew(struct mg_port *port, const struct mg_listener_conf *conf
 {
     port->h1 = conf->h1;
     port->timeouts = conf->timeouts;
-    port->memory = conf->limits.memory;
+    port->limits = conf->limits;
     port->connections_max = conf->connections_max;
     port->redirect_https = conf->redirect_https;
     port->redirect_port = conf->redirect_port;
@@ -125,7 +125,6 @@ static void client_close(struct mg_client *c)
 static int64_t wait_ms(const struct mg_client *c)
 {
     const struct mg_timeouts *t = &c->port->timeouts;
-    const struct mg_route *route = c->x ? c->x->route : NULL;
 
     switch (c->waits_for) {
     case MG_CW_TLS:
@@ -134,9 +133,9 @@ static int64_t wait_ms(const struct mg_client *c)
     case MG_CW_IDLE:
         return t->client_idle;
     case MG_CW_BODY:
-        return route ? route->timeouts.client_body : t->client_body;
+        return c->x ? c->x->timeouts.client_body : t->client_body;
     case MG_CW_WRITE:
-        return route ? route->timeouts.client_write : t->client_write;
+        return c->x ? c->x->timeouts.client_write : t->client_write;
     default:
         return 0;
     }
@@ -190,13 +189,15 @@ static bool on_begin(struct mg_h1 *h, struct mg_leg *leg)
 
     if (!w->snapshot)
         return false;
-    x = mg_exchange_new(w, (size_t)c->port->memory);
+    x = mg_exchange_new(w, (size_t)c->port->limits.memory);
     if (!x)
         return false;
     mg_run_begin(x);
     x->client = c;
     x->down = leg;
     x->snapshot = w->snapshot;
+    x->timeouts = c->port->timeouts;
+    x->limits = c->port->limits;
     x->chain = w->snapshot->global;
     x->script_host = w->snapshot->script;
     x->is_https = c->is_secure;

@@ -13,7 +13,7 @@ struct mg_port {
     struct mg_str id, name, address; /* owned copies */
     struct mg_h1_limits h1;
     struct mg_timeouts timeouts;
-    int64_t memory;                  /* an exchange's arena */
+    struct mg_limits limits;
     int connections_max, connections;
     int redirect_https, redirect_port;
     bool half_close, is_admin, is_gone;

@@ -23,8 +23,8 @@ static bool passed(struct mg_exchange *x, int side, enum mg_verdict v)
     case MG_CONTINUE:
         return !b->held;
     case MG_WAIT:
-        if (!mg_timer_armed(&x->plugin_timer) && x->route && x->route->timeouts.plugin > 0)
-            mg_loop_arm(&x->worker->loop, &x->plugin_timer, x->route->timeouts.plugin);
+        if (!mg_timer_armed(&x->plugin_timer) && x->timeouts.plugin > 0)
+            mg_loop_arm(&x->worker->loop, &x->plugin_timer, x->timeouts.plugin);
         return false;
     case MG_RESPOND:
         if (x->response_started)
@@ -84,7 +84,7 @@ static void request_piece(struct mg_exchange *x, struct mg_str bytes, bool last)
 void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last)
 {
     struct mg_body *b = &x->body[MG_REQUEST];
-    int64_t limit = x->route ? x->route->limits.body : x->snapshot->limits.body;
+    int64_t limit = x->limits.body;
 
     if (x->state >= MG_ST_LOG)
         return;
@@ -175,7 +175,6 @@ void mg_pieces_request_flow(struct mg_exchange *x)
 static void response_over(struct mg_exchange *x)
 {
     x->body[MG_RESPONSE].ended = true;
-    x->request_done = true;
     mg_run_end(x);
 }
 

@@ -84,7 +84,6 @@ void mg_run_end(struct mg_exchange *x)
     }
     atomic_store_explicit(&x->worker->requests,
                           atomic_load_explicit(&x->worker->requests, memory_order_relaxed) + 1, memory_order_relaxed);
-    x->logged = true;
     x->state = MG_ST_END;
 }
 
@@ -92,7 +91,6 @@ void mg_run_client_left(struct mg_exchange *x)
 {
     if (x->state >= MG_ST_LOG)
         return;
-    x->client_left = true;
     if (!x->failure)
         x->failure = "client_left";
     mg_run_end(x);
@@ -124,10 +122,8 @@ static bool passed(struct mg_exchange *x, enum mg_verdict v)
         return true;
     case MG_WAIT:
         if (!mg_timer_armed(&x->plugin_timer)) {
-            int64_t ms = x->route ? x->route->timeouts.plugin : x->snapshot->timeouts.plugin;
-
-            if (ms > 0)
-                mg_loop_arm(&x->worker->loop, &x->plugin_timer, ms);
+            if (x->timeouts.plugin > 0)
+                mg_loop_arm(&x->worker->loop, &x->plugin_timer, x->timeouts.plugin);
         }
         mg_pieces_request_flow(x);
         mg_pieces_response_flow(x);
@@ -167,13 +163,36 @@ static void begin_all(struct mg_exchange *x)
     x->began = x->chain->entries_n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << x->chain->entries_n) - 1;
 }
 
+static void take(int64_t *own, int64_t said)
+{
+    if (said >= 0)
+        *own = said;
+}
+
+/* What the route says itself goes before what its listener says. */
+static void take_levels(struct mg_exchange *x, const struct mg_route *route)
+{
+    const struct mg_timeouts *t = &route->timeouts;
+    const struct mg_limits *l = &route->limits;
+
+    take(&x->timeouts.client_body, t->client_body);
+    take(&x->timeouts.client_write, t->client_write);
+    take(&x->timeouts.exchange, t->exchange);
+    take(&x->timeouts.plugin, t->plugin);
+    take(&x->limits.body, l->body);
+    take(&x->limits.buffered_body, l->buffered_body);
+    if (l->memory >= 0)
+        x->arena.budget = (size_t)l->memory;
+}
+
 static void take_route(struct mg_exchange *x, const struct mg_route *route)
 {
     x->route = route;
     x->chain = route->chain;
     x->upstream = route->upstream;
-    if (route->timeouts.exchange > 0)
-        mg_loop_arm(&x->worker->loop, &x->total_timer, route->timeouts.exchange);
+    take_levels(x, route);
+    if (x->timeouts.exchange > 0)
+        mg_loop_arm(&x->worker->loop, &x->total_timer, x->timeouts.exchange);
 }
 
 /* What is answered here has been seen by the global chain alone (its on_rewrite is over): their on_response runs. */
@@ -205,7 +224,7 @@ static enum next step_route(struct mg_exchange *x)
         mg_answer_redirect(x, route->redirect_https, 443);
         return AGAIN;
     }
-    if (route->limits.body > 0 && x->req->framing == MG_BODY_LENGTH && x->req->length > route->limits.body) {
+    if (x->limits.body > 0 && x->req->framing == MG_BODY_LENGTH && x->req->length > x->limits.body) {
         x->close_after = true;
         mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
         return AGAIN;

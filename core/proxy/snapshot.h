@@ -60,11 +60,8 @@ struct mg_snapshot {
     struct mg_str via;               /* pseudonym, "moongate"; "" sends none */
     struct mg_str via10, via11;      /* "1.0 moongate", "1.1 moongate" */
     struct mg_str server_header;     /* "" none: the upstream's passes */
-    bool error_is_html;
     struct mg_template *error_body;  /* the shape of answers made by the gateway; NULL: RFC 9457 */
     struct mg_str error_type;        /* its content-type */
-    struct mg_timeouts timeouts;
-    struct mg_limits limits;
     int workers;
     struct mg_str user, group;
     struct mg_log_conf log;

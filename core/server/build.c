@@ -133,8 +133,6 @@ static int top(struct mg_making *m)
     const struct mg_conf *c = &m->conf;
 
     s->workers = m->b->workers ? m->b->workers : c->workers ? (int)c->workers : cpus();
-    s->timeouts = c->timeouts;
-    s->limits = c->limits;
     s->forwarded = c->forwarded; /* the words stand in the order of the flags */
     s->via = c->via;
     s->via10 = mg_arena_printf(&s->arena, "1.0 %.*s", (int)c->via.n, c->via.p);

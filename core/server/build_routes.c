@@ -258,8 +258,8 @@ static void levels(struct mg_making *m, struct mg_route *r, const struct mg_valu
 {
     const struct mg_value *timeouts = mg_value_get(node, "timeouts"), *v;
 
-    r->timeouts = m->conf.timeouts;
-    r->limits = m->conf.limits;
+    memset(&r->timeouts, 0xff, sizeof(r->timeouts)); /* -1 everywhere: the listener's hold */
+    memset(&r->limits, 0xff, sizeof(r->limits));
     mg_merge_fields(mg_schema_timeouts, timeouts, &r->timeouts);
     mg_merge_fields(mg_schema_limits, mg_value_get(node, "limits"), &r->limits);
     r->connect_ms = (v = mg_value_get(timeouts, "connect")) ? (int64_t)v->number : -1;

@@ -448,11 +448,6 @@ void mg_reload_ask(struct mg_reload *r, struct mg_reload_waiter *waiter)
         r->again = true;
 }
 
-void mg_reload_forget(struct mg_reload_waiter *waiter)
-{
-    mg_list_remove(&waiter->node);
-}
-
 void mg_reload_init(struct mg_reload *r, struct mg_gateway *g)
 {
     memset(r, 0, sizeof *r);

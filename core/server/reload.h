@@ -62,8 +62,6 @@ void mg_reload_init(struct mg_reload *r, struct mg_gateway *g);
 void mg_reload_deinit(struct mg_reload *r);
 /* Load the config anew. waiter may be NULL; it is told, once, not inside this call. */
 void mg_reload_ask(struct mg_reload *r, struct mg_reload_waiter *waiter);
-/* The waiter goes away. */
-void mg_reload_forget(struct mg_reload_waiter *waiter);
 /* Stop the timer and refuse further work, as the process ends. */
 void mg_reload_stop(struct mg_reload *r);
 

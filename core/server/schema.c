@@ -16,9 +16,11 @@ static const struct mg_field free_item = { .type = 0 };
 /* preset: the top level's default; a level below inherits what it does not set. */
 #define TIMEOUT(name_, preset_, doc_) \
     { .name = #name_, .type = MG_DURATION, AT(struct mg_timeouts, name_), .preset = preset_, RANGE(0, 30 * DAY), .doc = doc_ }
-#define TIMEOUTS(a, b, c, d, e, f) \
+#define TIMEOUTS(a, b, c, d, e, f) HEAD_TIMEOUTS(a, b), BODY_TIMEOUTS(c, d, e, f)
+#define HEAD_TIMEOUTS(a, b) \
     TIMEOUT(client_head, a, "From the first byte of a request to its whole head: 408."), \
-    TIMEOUT(client_idle, b, "A kept connection without a request: closed."), \
+    TIMEOUT(client_idle, b, "A kept connection without a request: closed.")
+#define BODY_TIMEOUTS(c, d, e, f) \
     TIMEOUT(client_body, c, "Between two pieces of a request's body: 408."), \
     TIMEOUT(client_write, d, "Without progress towards the client: closed."), \
     TIMEOUT(exchange, e, "A whole exchange: 504. 0s: no limit."), TIMEOUT(plugin, f, "A plugin's wait: 504.")
@@ -91,9 +93,9 @@ static const struct mg_field listener_item = { .type = MG_TABLE, .fields = liste
 
 static const char *const schemes[] = { "any", "http", "https", NULL };
 
-/* Checked only: the levels are merged by build_routes.c. */
+/* Checked only: what a route says is taken over by build_routes.c. */
 static const struct mg_field route_timeouts[] = {
-    TIMEOUTS(NULL, NULL, NULL, NULL, NULL, NULL),
+    BODY_TIMEOUTS(NULL, NULL, NULL, NULL),
     { .name = "connect", .type = MG_DURATION, AT(struct mg_conf_route_timeouts, connect), RANGE(1, DAY), .doc = "In place of the upstream's." },
     { .name = "first_byte", .type = MG_DURATION, AT(struct mg_conf_route_timeouts, first_byte), RANGE(0, DAY), .doc = "In place of the upstream's." },
     { .name = "upstream_idle", .type = MG_DURATION, AT(struct mg_conf_route_timeouts, upstream_idle), RANGE(0, DAY), .doc = "In place of the upstream's idle." },

@@ -10,7 +10,7 @@
 #include <lua.h>
 #include <stdlib.h>
 
-enum { BUDGET = 1 << 20, PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000 };
 
 /* ---- reading the spec's table ---- */
 
@@ -488,9 +488,6 @@ static void begin(struct mg_sim *sim)
     struct mg_trial *t = sim->trial;
 
     sim->route.id = mg_sim_text(sim, "route");
-    sim->route.limits.memory = BUDGET;
-    sim->route.limits.buffered_body = (int64_t)mg_sim_number(sim, "buffered_body", 1 << 20);
-    sim->snapshot.limits = sim->route.limits;
     sim->snapshot.script = t->script;
     sim->snapshot.registry = t->registry;
     mg_sim_config(sim);
@@ -499,6 +496,7 @@ static void begin(struct mg_sim *sim)
     if (!x)
         luaL_error(sim->L, "out of memory");
     x->snapshot = &sim->snapshot;
+    x->limits.buffered_body = (int64_t)mg_sim_number(sim, "buffered_body", 1 << 20);
     x->script_host = t->script;
     x->chain = sim->route.chain;
     x->route = &sim->route;

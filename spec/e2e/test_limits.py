@@ -151,3 +151,29 @@ def test_connections_beyond_the_limit_wait_or_are_refused(proxy):
     for c in held:
         assert c.ask().status == 200
         c.close()
+
+
+def test_a_listeners_levels_hold_until_a_route_says_otherwise(gateway, upstream):
+    u = upstream()
+    g = gateway(f"""
+local late = {{ on_request = function(x) require "moongate".sleep("1h") end }}
+return {{
+  listen = {{ {{ "127.0.0.1:0", name = "tight", limits = {{ body = 5 }}, timeouts = {{ plugin = "100ms", client_body = "200ms" }} }},
+             {{ "127.0.0.1:0", name = "plain" }} }},
+  admin = "127.0.0.1:0", limits = {{ body = 50 }},
+  routes = {{
+    {{ "a", path = "/a", upstream = "{u.url}" }},
+    {{ "b", path = "/b", upstream = "{u.url}", limits = {{ body = 10, memory = "64k" }}, timeouts = {{ client_body = "60s" }} }},
+    {{ "late", path = "/late", plugins = {{ late }} }},
+  }},
+}}""")
+    sizes = {("plain", "/a"): (50, 51), ("tight", "/a"): (5, 6), ("plain", "/b"): (10, 11), ("tight", "/b"): (10, 11)}
+    for (name, path), (most, more) in sizes.items():
+        assert g.ask("POST", path, body=b"x" * most, name=name).status == 200
+        assert g.ask("POST", path, body=b"x" * more, name=name).status == 413
+    assert g.ask(target="/late", name="tight").status == 504
+    client = g.client(name="tight")
+    client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+    assert client.response().status == 408
+    g.config.write_text(g.config.read_text().replace('client_body = "60s"', 'client_head = "1s"'))
+    assert b"timeouts.client_head: unknown key" in g.reload().body

@@ -155,9 +155,11 @@ static void a_right_config_makes_a_whole_snapshot(void **state)
     assert_int_equal(s->workers, 1);
     assert_int_equal(s->routes_n, 2);
     assert_int_equal(s->routes[0].timeouts.exchange, 1000);
-    assert_int_equal(s->routes[1].timeouts.exchange, 9000);
+    assert_int_equal(s->routes[1].timeouts.exchange, -1); /* its listener's */
+    assert_int_equal(s->listeners[0].timeouts.exchange, 9000);
     assert_int_equal(s->routes[0].limits.body, 0);
-    assert_int_equal(s->routes[1].limits.body, 1 << 20);
+    assert_int_equal(s->routes[1].limits.body, -1);
+    assert_int_equal(s->listeners[0].limits.body, 1 << 20);
     assert_int_equal(s->routes[0].connect_ms, 2000);
     assert_int_equal(s->routes[1].connect_ms, -1);
     assert_int_equal(s->routes[0].rewrite_parts_n, 3);

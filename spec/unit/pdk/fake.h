@@ -48,6 +48,7 @@ static inline void fake_new_exchange(struct fake *f)
     f->h = mg_handle_of(x);
     x->snapshot = &f->snapshot;
     x->route = &f->route;
+    x->limits.buffered_body = 1 << 20;
     x->started_us = mg_clock_monotonic_us();
     x->req = mg_arena_zalloc(&x->arena, sizeof *x->req);
     x->req->method_text = MG_STR("GET");
@@ -71,7 +72,6 @@ static inline int fake_setup(void **state)
     mg_this_worker = &f->w;
     mg_arena_init(&f->arena, NULL, 1 << 24);
     f->route.id = MG_STR("users");
-    f->route.limits.buffered_body = 1 << 20;
     mg_exchange_woken = fake_woken;
     fake_now = f;
     fake_new_exchange(f);
