@@ -72,4 +72,26 @@ static inline bool mg_bytes_ascii(const char *p, size_t n)
     return !(all & 0x80);
 }
 
+/* memcpy for what is short nearly always: a call costs more than the bytes. */
+static inline void mg_copy_short(char *to, const char *p, size_t n)
+{
+    uint64_t a, b;
+
+    if (n - 8 <= 8) { /* 8 to 16 */
+        memcpy(&a, p, 8);
+        memcpy(&b, p + n - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + n - 8, &b, 8);
+    } else if (n > 16) {
+        memcpy(to, p, n);
+    } else if (n >= 4) {
+        a = mg_word4(p, n);
+        memcpy(to, &a, 4);
+        memcpy(to + n - 4, (char *)&a + 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = p[i];
+    }
+}
+
 #endif

@@ -225,12 +225,14 @@ static void put_level(struct mg_text *t, int level)
 static void put_scope_and_fields(struct mg_text *t, bool json)
 {
     if (scope) {
+        struct mg_str id = scope->id_of ? scope->id_of(scope->of) : scope->id;
+
         if (scope->plugin.n)
             put_text_field(t, json, MG_STR("plugin"), scope->plugin);
         if (scope->route.n)
             put_text_field(t, json, MG_STR("route"), scope->route);
-        if (scope->id.n)
-            put_text_field(t, json, MG_STR("id"), scope->id);
+        if (id.n)
+            put_text_field(t, json, MG_STR("id"), id);
     }
     if (pending.text.n && pending.json == json)
         mg_text_put(t, pending.text.p, pending.text.n);

@@ -24,8 +24,9 @@ int mg_log_reopen(struct mg_error *err);
 void mg_log_text_c(const char *name, struct mg_str value);
 void mg_log_number_c(const char *name, double value);
 void mg_logf(int level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Fields that every line of this thread gets while set: plugin, route, exchange id. NULL: none. Borrowed. */
-struct mg_log_scope { struct mg_str plugin, route, id; };
+/* Fields that every line of this thread gets while set: plugin, route, exchange id. NULL: none. Borrowed. An id may be
+ * made when a line asks for it. */
+struct mg_log_scope { struct mg_str plugin, route, id; struct mg_str (*id_of)(void *of); void *of; };
 void mg_log_set_scope(const struct mg_log_scope *scope);
 /* Tests: lines go to this function instead. NULL: back to normal. */
 void mg_log_capture(void (*line)(int level, struct mg_str text, void *arg), void *arg);

@@ -26,6 +26,8 @@ bool mg_str_starts(struct mg_str s, struct mg_str prefix)
 
 struct mg_str mg_str_trim(struct mg_str s)
 {
+    if (s.n && (uint8_t)s.p[0] > ' ' && (uint8_t)s.p[s.n - 1] > ' ')
+        return s;
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t')) {
         s.p++;
         s.n--;

@@ -131,7 +131,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t n)
     f = &h->at[h->n++];
     *f = (struct mg_header){ .name = at, .name_n = (uint32_t)n, .flags = MG_HEADER_CHECKED };
     f->id = (uint16_t)mg_header_id_of(mg_str(at, n));
-    h->present |= UINT64_C(1) << f->id;
+    h->present |= mg_header_bit(f->id, at, n);
     return 0;
 }
 

@@ -104,8 +104,10 @@ static bool is_sendable(const struct mg_header *f)
 {
     if (!f->name || (OURS & BIT(f->id)))
         return false;
-    return (f->flags & MG_HEADER_CHECKED) ||
-           (mg_header_name_ok(mg_str(f->name, f->name_n)) && mg_header_value_ok(mg_str(f->value, f->value_n)));
+    if (f->flags & MG_HEADER_CHECKED)
+        return true;
+    return (f->name == mg_header_id_name(f->id).p || mg_header_name_ok(mg_str(f->name, f->name_n))) &&
+           mg_header_value_ok(mg_str(f->value, f->value_n));
 }
 
 static size_t fields_size(const struct mg_headers *h)
@@ -124,12 +126,11 @@ static void put_field(struct out *o, const struct mg_header *f)
     if ((size_t)(o->end - o->at) >= n) { /* nearly always */
         char *p = o->at;
 
-        memcpy(p, f->name, f->name_n);
+        mg_copy_short(p, f->name, f->name_n);
         p += f->name_n;
         *p++ = ':';
         *p++ = ' ';
-        if (f->value_n)
-            memcpy(p, f->value, f->value_n);
+        mg_copy_short(p, f->value, f->value_n);
         p += f->value_n;
         *p++ = '\r';
         *p++ = '\n';

@@ -131,7 +131,7 @@ static inline bool is_field(const struct mg_header *f, int id, const char *name,
 
 static struct mg_header *find_from(const struct mg_headers *h, uint32_t i, int id, const char *name, size_t n)
 {
-    if (!(h->present & (UINT64_C(1) << id)))
+    if (!(h->present & mg_header_bit(id, name, n)))
         return NULL;
     for (; i < h->n; i++)
         if (is_field(&h->at[i], id, name, n))
@@ -173,7 +173,7 @@ static int add(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str n
     }
     h->at[h->n++] = (struct mg_header){ .name = name.p, .value = value.p ? value.p : "", .name_n = (uint32_t)name.n,
                                         .value_n = (uint32_t)value.n, .id = (uint16_t)id, .flags = (uint16_t)flags };
-    h->present |= UINT64_C(1) << id;
+    h->present |= mg_header_bit(id, name.p, name.n);
     return 0;
 }
 
@@ -199,36 +199,57 @@ static int remove_from(struct mg_headers *h, struct mg_header *f, int id, const 
     return count;
 }
 
-static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, int flags)
+static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value)
 {
     struct mg_header *f = find_from(h, 0, id, name.p, name.n);
 
     if (!f)
-        return add(h, a, id, name, value, flags);
+        return add(h, a, id, name, value, 0);
     if (value.n > UINT32_MAX)
         return MG_EINVAL;
     f->value = value.p ? value.p : "";
     f->value_n = (uint32_t)value.n;
-    f->flags &= (uint16_t)flags; /* its name stays, and so does what is known of that */
+    f->flags = 0;
     remove_from(h, f + 1, id, name.p, name.n);
     return 0;
 }
 
 int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value)
 {
-    return set(h, a, mg_header_id_of(name), name, value, 0);
+    return set(h, a, mg_header_id_of(name), name, value);
 }
 
 int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value)
 {
-    return set(h, a, id, mg_header_id_name(id), value, 0);
+    return set(h, a, id, mg_header_id_name(id), value);
 }
 
 int mg_headers_put(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, bool replace)
 {
-    if (id != MG_H_OTHER)
+    struct mg_header *f = replace ? find_from(h, 0, id, name.p, name.n) : NULL;
+    size_t name_n = f || id != MG_H_OTHER ? 0 : name.n; /* to be copied */
+    char *copy;
+
+    if (name.n > UINT32_MAX || value.n > UINT32_MAX)
+        return MG_EINVAL;
+    copy = mg_arena_alloc(a, name_n + value.n + 1);
+    if (!copy)
+        return MG_ENOMEM;
+    mg_copy_short(copy, value.p, value.n);
+    value.p = copy;
+    if (f) {
+        f->value = copy;
+        f->value_n = (uint32_t)value.n;
+        remove_from(h, f + 1, id, name.p, name.n);
+        return 0;
+    }
+    if (id != MG_H_OTHER) {
         name = mg_header_id_name(id);
-    return replace ? set(h, a, id, name, value, MG_HEADER_CHECKED) : add(h, a, id, name, value, MG_HEADER_CHECKED);
+    } else {
+        mg_copy_short(copy + value.n, name.p, name.n);
+        name.p = copy + value.n;
+    }
+    return add(h, a, id, name, value, MG_HEADER_CHECKED);
 }
 
 int mg_headers_remove(struct mg_headers *h, struct mg_str name)
@@ -251,10 +272,15 @@ static const uint8_t token[256] = {
 
 bool mg_header_name_ok(struct mg_str name)
 {
-    for (size_t i = 0; i < name.n; i++)
-        if (!token[(uint8_t)name.p[i]])
-            return false;
-    return name.n > 0;
+    const uint8_t *p = (const uint8_t *)name.p;
+    unsigned all = 1;
+    size_t i = 0;
+
+    for (; i + 4 <= name.n; i += 4)
+        all &= token[p[i]] & token[p[i + 1]] & token[p[i + 2]] & token[p[i + 3]];
+    for (; i < name.n; i++)
+        all &= token[p[i]];
+    return all && name.n > 0;
 }
 
 bool mg_header_value_ok(struct mg_str value)

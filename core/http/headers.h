@@ -29,9 +29,19 @@ enum mg_header_flags { MG_HEADER_CHECKED = 1 }; /* name and value came through a
 struct mg_headers {
     struct mg_header *at;
     uint32_t n, room;           /* n counts holes */
-    uint64_t present;           /* bit of each id that was ever added; a clear bit means absent */
+    uint64_t present;           /* mg_header_bit of each field that was ever added; a clear bit means absent */
 };
 
+_Static_assert(MG_H_COUNT <= 48, "too few bits of `present` are left for the names without a number");
+
+/* The bit of a known field is its own; all other names share the rest. Most of what is looked for is not there, and
+ * that is seen without a look at the fields. */
+static inline uint64_t mg_header_bit(int id, const char *name, size_t n)
+{
+    if (id != MG_H_OTHER || n == 0)
+        return UINT64_C(1) << id;
+    return UINT64_C(1) << (MG_H_COUNT + (n + 5 * (name[0] | 0x20u) + 3 * (name[n - 1] | 0x20u)) % (64 - MG_H_COUNT));
+}
 int mg_header_id_of(struct mg_str name);        /* whatever its case */
 struct mg_str mg_header_id_name(int id);        /* "Content-Length", as we write it */
 /* The first such field, or NULL. */
@@ -43,8 +53,8 @@ int mg_headers_add(struct mg_headers *h, struct mg_arena *a, struct mg_str name,
 int mg_headers_add_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
 int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value);
 int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
-/* Set (or add, without `replace`) a field of which the caller has made sure, by mg_header_name_ok and mg_header_value_ok,
- * that it can be sent: it is not looked through again on its way out. id: mg_header_id_of(name). */
+/* Set (or add, without `replace`) a copy of a field of which the caller has made sure, by mg_header_name_ok and
+ * mg_header_value_ok, that it can be sent: it is not looked through again on its way out. id: mg_header_id_of(name). */
 int mg_headers_put(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, bool replace);
 int mg_headers_remove(struct mg_headers *h, struct mg_str name); /* how many */
 int mg_headers_remove_id(struct mg_headers *h, int id);

@@ -141,13 +141,11 @@ static int put(struct mg_x *h, int side, struct mg_str name, struct mg_str value
     value = mg_str_trim(value); /* OWS around it is no part of a value: RFC 9110, 5.5 */
     if (!mg_header_value_ok(value))
         return MG_EINVAL;
-    value = mg_arena_copy(&x->arena, value.p, value.n);
-    if (id == MG_H_OTHER)
-        name = mg_arena_copy(&x->arena, name.p, name.n);
-    if (!value.p || !name.p)
-        return MG_ENOMEM;
-    if (id == MG_H_HOST && side == MG_REQUEST) {
+    if (id == MG_H_HOST && side == MG_REQUEST) { /* x->host points into the value */
         replace = true;
+        value = mg_arena_copy(&x->arena, value.p, value.n);
+        if (!value.p)
+            return MG_ENOMEM;
         rc = host_changes(x, value);
         if (rc)
             return rc;

@@ -28,6 +28,12 @@ static bool is_body(int phase)
     return phase == MG_ON_REQUEST_BODY || phase == MG_ON_RESPONSE_BODY;
 }
 
+/* Most calls log nothing, and most exchanges need no id. */
+static struct mg_str id_of(void *x)
+{
+    return mg_exchange_id(x);
+}
+
 static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_entry *e, int phase)
 {
     struct mg_worker *w = x->worker;
@@ -37,9 +43,7 @@ static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_
     f->running_phase = w->running_phase;
     f->phase = x->phase;
     f->entry = x->entry;
-    f->scope.plugin = e->scope.plugin;
-    f->scope.route = e->scope.route;
-    f->scope.id = mg_exchange_id(x);
+    f->scope = (struct mg_log_scope){ .plugin = e->scope.plugin, .route = e->scope.route, .id_of = id_of, .of = x };
     mg_worker_runs(w, x, e, phase);
     x->phase = (uint8_t)phase;
     x->entry = (uint8_t)e->index;

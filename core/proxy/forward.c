@@ -320,6 +320,11 @@ static int copy_headers(struct mg_exchange *x, struct mg_headers *out)
     return 0;
 }
 
+#define BIT(id) (UINT64_C(1) << (id))
+/* What a peer may say of the client. */
+static const uint64_t claims = BIT(MG_H_FORWARDED) | BIT(MG_H_X_FORWARDED_FOR) | BIT(MG_H_X_FORWARDED_PROTO) |
+                               BIT(MG_H_X_FORWARDED_HOST) | BIT(MG_H_X_FORWARDED_PORT) | BIT(MG_H_X_REAL_IP);
+
 int mg_forward_request(struct mg_exchange *x, struct mg_head *out)
 {
     bool trusted = peer_trusted(x);
@@ -329,7 +334,7 @@ int mg_forward_request(struct mg_exchange *x, struct mg_head *out)
     out->target = target_out(x);
     if (!out->target.p || !peer.p || copy_headers(x, h) || host_out(x, out))
         return MG_ENOMEM;
-    if (!trusted) { /* what a stranger claims never passes */
+    if (!trusted && h->present & claims) { /* what a stranger claims never passes */
         mg_headers_remove_id(h, MG_H_FORWARDED);
         mg_headers_remove_id(h, MG_H_X_FORWARDED_FOR);
         mg_headers_remove_id(h, MG_H_X_FORWARDED_PROTO);

@@ -135,7 +135,7 @@ int mg_script_enter(struct mg_script *s, int worker)
         return 0;
     for (struct mg_lua_instance *in = s->instances; in; in = in->next) {
         struct enter e = { in };
-        struct mg_log_scope scope = { mg_str_c(in->plugin->plugin.name), in->route, MG_STR("") };
+        struct mg_log_scope scope = { mg_str_c(in->plugin->plugin.name), in->route, MG_STR(""), NULL, NULL };
 
         if (!in->plugin->source)
             continue;

@@ -1,4 +1,5 @@
 #include "line.h"
+#include "../digits.h"
 
 #define EACH_BYTE(b) (~UINT64_C(0) / 255 * (b))
 
@@ -100,27 +101,36 @@ static char *plain_byte(char *out, unsigned char c)
     return out;
 }
 
-/* The last bytes of a value (fewer than eight), when none needs escaping: false, and nothing is written, when one may.
- * They are looked at together with those before them, or doubled within a word. */
+/* The last bytes of a value (fewer than eight, from i on), when none needs escaping: false, and nothing is written, when
+ * one may. They are looked at and copied together with those before them, or doubled within a word. */
 static bool copy_end(char *out, const unsigned char *p, size_t i, size_t n)
 {
     size_t left = n - i;
     uint32_t first, last;
-    uint64_t v;
+    uint64_t v = EACH_BYTE('a');
 
-    if (n >= 8)
+    if (i >= 8) {
         memcpy(&v, p + n - 8, 8);
-    else if (left < 4)
-        return false;
-    else {
+        if (has_special(v))
+            return false;
+        memcpy(out + left - 8, &v, 8);
+        return true;
+    }
+    if (left >= 4) {
         memcpy(&first, p + i, 4);
         memcpy(&last, p + n - 4, 4);
-        v = (uint64_t)last << 32 | first;
+        if (has_special((uint64_t)last << 32 | first))
+            return false;
+        memcpy(out, &first, 4);
+        memcpy(out + left - 4, &last, 4);
+        return true;
     }
+    for (size_t k = 0; k < left; k++)
+        v = v << 8 | p[k];
     if (has_special(v))
         return false;
-    for (; i < n; i++)
-        *out++ = (char)p[i];
+    for (size_t k = 0; k < left; k++)
+        out[k] = (char)p[k];
     return true;
 }
 
@@ -161,16 +171,7 @@ void line_text(struct line *l, struct mg_str s)
 
 static char *put_digits(char *out, uint64_t v)
 {
-    char digits[20];
-    int n = 0;
-
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    while (n)
-        *out++ = digits[--n];
-    return out;
+    return out + digits_put(out, v);
 }
 
 void line_number(struct line *l, int64_t v)

@@ -1,20 +1,12 @@
 #include "rate_limit.h"
+#include "../digits.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 size_t put_number(char *p, int64_t v)
 {
-    char digits[20];
-    size_t n = 0;
-
-    do {
-        digits[n++] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    for (size_t i = 0; i < n; i++)
-        p[i] = digits[n - 1 - i];
-    return n;
+    return digits_put(p, (uint64_t)v); /* never negative: limits, what is left of them, seconds */
 }
 
 static int64_t seconds(int64_t ms)

@@ -55,7 +55,7 @@ static void a_text_line_has_time_level_message_and_fields(void **state)
 
 static void a_json_line_is_one_object(void **state)
 {
-    struct mg_log_scope scope = { MG_STR("key-auth"), MG_STR("users"), MG_STR("0123") };
+    struct mg_log_scope scope = { MG_STR("key-auth"), MG_STR("users"), MG_STR("0123"), NULL, NULL };
 
     (void)state;
     configure(MG_LOG_DEBUG, true);
