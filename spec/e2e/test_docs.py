@@ -179,14 +179,9 @@ def test_a_config_of_the_docs_passes_its_check(config, folder):
     assert done.returncode == 0, done.stderr
 
 
-def readme_blocks():
-    config, plugin = lua_blocks(ROOT / "README.md")
-    return config, plugin
-
-
 def test_the_readmes_config_serves(gateway, upstream):
     users, legacy = upstream(), upstream()
-    config, _ = readme_blocks()
+    config = lua_blocks(ROOT / "README.md")[0]
     for given, ours in (('"0.0.0.0:8080"', '"127.0.0.1:0"'), ('"127.0.0.1:9901"', '"127.0.0.1:0"'),
                         ('"10.0.0.1:8080"', f'"{users.address}"'), ('"10.0.0.2:8080"', f'"{users.address}"'),
                         ("http://127.0.0.1:9000", legacy.url)):
@@ -202,18 +197,40 @@ def test_the_readmes_config_serves(gateway, upstream):
     g.wait_log('"consumer":"bob"')
 
 
-def test_the_readmes_plugin_works(gateway, upstream, tmp_path):
-    _, plugin = readme_blocks()
-    name = re.search(r'name = "([\w-]+)"', plugin).group(1)
+PLUGINS = [pytest.param(block, id=name_of(page)) for page in PAGES for block in lua_blocks(page) if block.rstrip().endswith("return plugin")]
+
+
+@pytest.mark.parametrize("text", PLUGINS)
+def test_a_plugin_of_the_pages_refuses_whom_it_should(gateway, upstream, tmp_path, text):
     u = upstream()
     folder = tmp_path / "gateway0" / "plugins"
     folder.mkdir(parents=True)
-    (folder / f"{name}.lua").write_text(plugin)
-    g = gateway(f'return {{ listen = "127.0.0.1:0", routes = {{ {{ "a", path = "/*", upstream = "{u.url}", plugins = {{ "{name}" }} }} }} }}')
-    assert g.ask().status == 400
+    (folder / "require-tenant.lua").write_text(text)
+    known = ', known = { "acme" }' if "known" in text else ""
+    g = gateway(f"""return {{ listen = "127.0.0.1:0",
+      routes = {{ {{ "r", path = "/*", upstream = "{u.url}", plugins = {{ {{ "require-tenant"{known} }} }} }} }} }}""")
+    assert g.ask().status == 400 and u.requests == []
     assert g.ask(headers=[("x-tenant", "acme")]).status == 200
     assert u.last.headers.get("x-internal-tenant") == "acme"
     g.wait_log("served")
+
+
+def test_the_spec_of_the_pages_passes(tmp_path):
+    """The spec that the page on Lua plugins shows, with the plugin that it shows."""
+    blocks = lua_blocks(ROOT / "docs/plugins-lua.md")
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/require-tenant.lua").write_text(next(b for b in blocks if b.rstrip().endswith("return plugin")))
+    (tmp_path / "tenant_spec.lua").write_text(next(b for b in blocks if "test.exchange" in b))
+    done = run("test", tmp_path)
+    assert done.returncode == 0 and "1 passed, 0 failed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_page_on_c_plugins_shows_the_example():
+    source = "".join(p.read_text() for p in (ROOT / "examples/plugin-c").glob("*.*"))
+    page = (ROOT / "docs/plugins-c.md").read_text()
+    shown = [line for block in re.findall(r"```(?:c|cmake)\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(shown) > 40
+    assert not [line for line in shown if line.strip() != "…" and line.strip() not in source]
 
 
 def test_every_variable_of_the_templates_page_exists_and_none_is_missing(tmp_path):
