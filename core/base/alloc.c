@@ -1,5 +1,6 @@
 #include "base/alloc.h"
 #include <stdlib.h>
+#include <time.h>
 
 static _Thread_local int countdown, failed;
 
@@ -14,6 +15,19 @@ static int must_fail(void)
 void *mg_malloc(size_t n) { return must_fail() ? NULL : malloc(n); }
 void *mg_calloc(size_t count, size_t n) { return must_fail() ? NULL : calloc(count, n); }
 void *mg_realloc(void *p, size_t n) { return must_fail() ? NULL : realloc(p, n); }
+
+void *mg_realloc_patiently(void *p, size_t n)
+{
+    const struct timespec pause = { .tv_nsec = 1000000 };
+    void *q = mg_realloc(p, n);
+
+    for (int i = 0; !q && n && i < 1000; i++) {
+        nanosleep(&pause, NULL);
+        q = mg_realloc(p, n);
+    }
+    return q;
+}
+
 void mg_free(void *p) { free(p); }
 
 void mg_alloc_fail(int nth)

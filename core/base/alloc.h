@@ -13,6 +13,8 @@
 void *mg_malloc(size_t n);
 void *mg_calloc(size_t count, size_t n);
 void *mg_realloc(void *p, size_t n);
+/* For the few places that cannot go on without (a foreign library's, at a start or a reload): asks again for a second. */
+void *mg_realloc_patiently(void *p, size_t n);
 void mg_free(void *p); /* NULL is fine; also takes what malloc gave */
 
 /* Tests. */

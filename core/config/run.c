@@ -1,5 +1,6 @@
 /* run.c - running a config file: a VM that is bounded in time and memory, and what comes out of it. */
 #include "config/vm.h"
+#include "base/alloc.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -20,6 +21,7 @@ struct bounds {
     size_t used, max;
     int64_t until_ms; /* of this thread's processor time */
     int64_t ms;
+    bool is_opening;
 };
 
 static int64_t cpu_ms(void)
@@ -42,7 +44,7 @@ static void *bounded_alloc(void *ud, void *p, size_t old, size_t n)
     }
     if (n > old && b->used + (n - old) > b->max)
         return NULL;
-    grown = realloc(p, n);
+    grown = b->is_opening ? mg_realloc_patiently(p, n) : realloc(p, n); /* lua_newstate crashes when it fails half way */
     if (grown)
         b->used += n - old;
     return grown;
@@ -103,7 +105,9 @@ lua_State *mg_builder_vm_new(struct mg_sources *sources, struct mg_error *err)
         b->max = VM_BYTES_MAX;
         b->ms = run_ms();
         b->until_ms = cpu_ms() + b->ms;
+        b->is_opening = true;
         L = lua_newstate(bounded_alloc, b);
+        b->is_opening = false;
     }
     if (!L) {
         free(b);

@@ -72,6 +72,7 @@ struct mg_vm {
     size_t reserve;                     /* how far the host's own calls may go beyond max */
     size_t tight;                       /* above this much a full collection is due */
     bool wants_collect;
+    bool is_opening;                    /* LuaJIT must not run out of memory now */
     unsigned idles;                     /* idle moments so far */
     size_t idle_used;                   /* bytes when the last whole cycle of idle steps ended */
     struct mg_script_now now;

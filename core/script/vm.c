@@ -1,5 +1,6 @@
 #include "script/host.h"
 #include "script/embedded.h"
+#include "base/alloc.h"
 #include "base/log.h"
 #include <lauxlib.h>
 #include <lua.h>
@@ -26,13 +27,13 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
         free(p);
         return NULL;
     }
-    if (new_n > old_n) {
+    if (new_n > old_n && !vm->is_opening) {
         if (vm->used + (new_n - old_n) > vm->max + vm->reserve)
             return NULL;
         if (vm->used + (new_n - old_n) > vm->tight)
             vm->wants_collect = true;
     }
-    p = realloc(p, new_n);
+    p = vm->is_opening ? mg_realloc_patiently(p, new_n) : realloc(p, new_n);
     if (p)
         set_used(vm, vm->used - old_n + new_n);
     return p;
@@ -148,6 +149,17 @@ static const struct mg_embedded *embedded(const char *name)
 
 struct open { bool may_read; };
 
+/* What LuaJIT 2.1 cannot do without memory, hence is_opening: lua_newstate crashes when it fails half way, and so does
+ * lua_close of a state whose FFI library was half open. */
+static void open_libraries(struct mg_vm *vm, void *arg)
+{
+    (void)arg;
+    luaL_openlibs(vm->L);
+    lua_getglobal(vm->L, "require");
+    lua_pushliteral(vm->L, "ffi");
+    lua_call(vm->L, 1, 0);
+}
+
 /* host.lua runs first, with the unrestricted libraries; it requires the rest. Then comes the config's environment,
  * and host.wrap puts itself around what must change once the VM is live. */
 static void open_body(struct mg_vm *vm, void *arg)
@@ -156,7 +168,6 @@ static void open_body(struct mg_vm *vm, void *arg)
     const struct mg_embedded *cdef = embedded("pdk.cdef"), *host = embedded("host.lua");
     lua_State *L = vm->L;
 
-    luaL_openlibs(L);
     if (!cdef || !host)
         luaL_error(L, "lua: this binary carries no runtime");
     preload_runtime(L);
@@ -191,13 +202,25 @@ struct mg_vm *mg_vm_new(struct mg_script *s, bool may_read, struct mg_error *err
     struct mg_vm *vm = calloc(1, sizeof(*vm));
     struct open o = { may_read };
 
-    if (!vm || !(vm->script = s) || (vm->max = s->memory_max, vm->tight = vm->max / 2, !(vm->L = lua_newstate(allocate, vm)))) {
+    if (vm) {
+        vm->script = s;
+        vm->max = s->memory_max;
+        vm->tight = vm->max / 2;
+        vm->is_opening = true;
+        vm->L = lua_newstate(allocate, vm);
+    }
+    if (!vm || !vm->L) {
         free(vm);
         mg_fail(err, MG_ENOMEM, "lua: no memory for a VM");
         return NULL;
     }
     lua_atpanic(vm->L, panic);
     vm->functions = vm->host = vm->on_error = LUA_NOREF;
+    if (mg_vm_call(vm, open_libraries, NULL, err) != 0) {
+        mg_logf(MG_LOG_WARN, "lua: %zu bytes of a VM that could not be opened are lost", vm->used);
+        return NULL; /* better than closing it: see above */
+    }
+    vm->is_opening = false;
     if (mg_vm_call(vm, open_body, &o, err) != 0) {
         mg_vm_free(vm);
         return NULL;

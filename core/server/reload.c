@@ -311,19 +311,17 @@ static void undo_here(struct mg_worker *w, void *arg)
     mg_gateway_post(&r->gateway->control.worker, undone, r);
 }
 
-struct prepared { struct mg_reload *reload; int worker; struct mg_error err; };
-
+/* What a worker has to say; it is the worker's until posted. Part of its mg_thread: no memory is asked for. */
 static void prepared(struct mg_worker *control, void *arg)
 {
-    struct prepared *p = arg;
-    struct mg_reload *r = p->reload;
+    struct mg_thread *t = arg;
+    struct mg_reload *r = &t->gateway->reload;
 
     (void)control;
-    if (p->err.code == 0)
-        r->entered |= UINT64_C(1) << p->worker;
+    if (t->prepared.code == 0)
+        r->entered |= UINT64_C(1) << t->worker.index;
     else if (r->error.code == 0)
-        r->error = p->err;
-    free(p);
+        r->error = t->prepared;
     if (--r->waiting > 0)
         return;
     if (r->gateway->state > MG_GW_SERVING && r->error.code == 0)
@@ -339,15 +337,12 @@ static void prepared(struct mg_worker *control, void *arg)
 static void prepare_here(struct mg_worker *w, void *arg)
 {
     struct mg_reload *r = arg;
-    struct prepared *p = calloc(1, sizeof *p);
+    struct mg_thread *t = mg_container(w, struct mg_thread, worker);
 
-    if (!p)
-        abort(); /* 300 bytes: a worker that cannot have them cannot serve either */
-    p->reload = r;
-    p->worker = w->index;
-    if (mg_instances_enter(r->next, w->index, &p->err) != 0 && p->err.code == 0)
-        p->err.code = MG_ECONF;
-    mg_gateway_post(&r->gateway->control.worker, prepared, p);
+    memset(&t->prepared, 0, sizeof t->prepared);
+    if (mg_instances_enter(r->next, w->index, &t->prepared) != 0 && t->prepared.code == 0)
+        t->prepared.code = MG_ECONF;
+    mg_gateway_post(&r->gateway->control.worker, prepared, t);
 }
 
 static void resolved(void *arg)

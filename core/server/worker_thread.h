@@ -21,6 +21,7 @@ struct mg_thread {
     uv_timer_t house;              /* once a second while there is work; off when idle */
     uint64_t house_requests;
     bool house_is_on;
+    struct mg_error prepared;      /* how preparing for the next snapshot went (server/reload.c) */
     /* The control thread's notes on it (server/watch.c). */
     uint64_t watched_turns;
     const void *watched_running;
