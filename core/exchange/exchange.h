@@ -108,6 +108,7 @@ struct mg_exchange {
     struct mg_str client_ip, peer_ip; /* text; filled when first asked for (pdk) or for forwarding */
     struct mg_str tls_version, tls_cipher, sni; /* filled by mg_client_keep before `down` is let go of, and when asked for */
     bool tls_kept;
+    bool peer_is_trusted;           /* the connection comes from one of trusted_proxies */
     struct mg_found found;          /* params */
 
     /* the response */

@@ -96,6 +96,13 @@ int mg_client_peer_ip(struct mg_x *h, struct mg_str *out)
     return !x ? MG_EENDED : out->p ? 0 : MG_ENOMEM;
 }
 
+int mg_client_peer_is_trusted(struct mg_x *h)
+{
+    struct mg_exchange *x = mg_handle(h);
+
+    return x ? x->peer_is_trusted : MG_EENDED;
+}
+
 int mg_client_port(struct mg_x *h)
 {
     struct mg_exchange *x = mg_handle(h);

@@ -132,7 +132,8 @@ int mg_forward_facts(struct mg_exchange *x)
     x->path = uri.path;
     x->query = uri.query;
     x->has_query = uri.has_query;
-    if (peer_trusted(x))
+    x->peer_is_trusted = peer_trusted(x);
+    if (x->peer_is_trusted)
         believe(x);
     x->host = req->host;
     x->port = req->port ? req->port : x->is_https ? 443 : 80;
@@ -327,7 +328,7 @@ static const uint64_t claims = BIT(MG_H_FORWARDED) | BIT(MG_H_X_FORWARDED_FOR) |
 
 int mg_forward_request(struct mg_exchange *x, struct mg_head *out)
 {
-    bool trusted = peer_trusted(x);
+    bool trusted = x->peer_is_trusted;
     struct mg_str peer = mg_client_peer_text(x);
     struct mg_headers *h = &out->headers;
 

@@ -241,6 +241,8 @@ int mg_client_ip(struct mg_x *x, struct mg_str *out);
 int mg_client_addr(struct mg_x *x, uint8_t *out16);
 /* The address of the connection's other end, whatever it says. */
 int mg_client_peer_ip(struct mg_x *x, struct mg_str *out);
+/* 1 when that other end is one of the config's trusted_proxies (whether or not it says for whom it speaks), else 0. */
+int mg_client_peer_is_trusted(struct mg_x *x);
 int mg_client_port(struct mg_x *x);
 /* "TLSv1.3"; empty on a plain connection. */
 int mg_client_tls_version(struct mg_x *x, struct mg_str *out);

@@ -348,6 +348,7 @@ local client_get = {
   peer_ip = getter("mg_client_peer_ip", "x.client.peer_ip"),
 }
 local tls_part = part("struct mg_x_tls")
+function client_get.peer_is_trusted(c) return C.mg_client_peer_is_trusted(cast(x_t, c)) == 1 end
 function client_get.port(c) return C.mg_client_port(cast(x_t, c)) end
 -- nil on a plain connection.
 function client_get.tls(c)

@@ -62,7 +62,7 @@ static const struct mg_field credential_fields[] = {
       .pattern = "[^:\\x00-\\x1f\\x7f]+", .doc = "The name; without a colon." },
     { .name = "password", .type = MG_STRING, .offset = offsetof(struct password, hash), .required = true, .secret = true, .at = 2,
       .has_max = true, .max = ENCODED_MAX,
-      .pattern = "\\$argon2(id|i|d)\\$\\S+|\\$2[abxy]\\$[0-9]{2}\\$[./A-Za-z0-9]{53}|\\$[56]\\$[^\\s:]+|sha256:[^:]+:[0-9a-f]{64}",
+      .pattern = "\\$argon2(id|i|d)\\$\\S+|\\$2[aby]\\$[0-9]{2}\\$[./A-Za-z0-9]{53}|\\$[56]\\$[^\\s:]+|sha256:[^:]+:[0-9a-f]{64}",
       .doc = "The password's hash: $argon2id$…, $2b$…, $5$…, $6$… or sha256:SALT:HEX. Plain text is refused." },
     { .name = "id", .type = MG_STRING, .offset = offsetof(struct password, id),
       .doc = "A name for the credential in logs." },

@@ -36,23 +36,13 @@ static const struct mg_field fields[] = {
     { 0 }
 };
 
-/* A trusted proxy spoke when the client's address is not the peer's. */
-static bool came_by_trusted_proxy(struct mg_x *x)
-{
-    struct mg_str client, peer;
-
-    if (mg_client_ip(x, &client) < 0 || mg_client_peer_ip(x, &peer) < 0)
-        return false;
-    return !mg_equal(client.p, client.n, peer.p, peer.n);
-}
-
 static bool takes_over(struct mg_x *x, const struct conf *c)
 {
     struct mg_str given;
 
     if (c->accept == ACCEPT_NEVER || mg_header_get(x, MG_REQUEST, c->header.p, c->header.n, &given) < 0)
         return false;
-    if (c->accept == ACCEPT_TRUSTED && !came_by_trusted_proxy(x))
+    if (c->accept == ACCEPT_TRUSTED && mg_client_peer_is_trusted(x) <= 0)
         return false;
     return mg_x_set_id(x, given.p, given.n) == 0; /* refuses what is no id: 1 to 128 visible characters */
 }

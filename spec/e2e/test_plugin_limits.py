@@ -96,3 +96,36 @@ def test_headers_and_ids_on_the_wire(proxy):
     assert response.headers.get("x-request-id") == "abc-1"
     assert response.headers.get("x-b") == "1" and "server" not in response.headers and "x-a" not in response.headers
     assert g.ask(headers=[("x-request-id", "abc-2")], target="/").headers.get("x-request-id") == "abc-2"
+
+
+def test_an_id_is_taken_over_from_a_trusted_proxy_alone(proxy):
+    g, u = proxy(top='trusted_proxies = { "127.0.0.0/8" },', plugins='"request-id"')
+    assert g.ask(headers=[("x-request-id", "abc-1")]).headers.get("x-request-id") == "abc-1"  # its own request, nobody else's
+    assert g.ask(headers=[("x-request-id", "abc-2"), ("x-forwarded-for", "192.0.2.1")]).headers.get("x-request-id") == "abc-2"
+    assert [r.headers.get("x-request-id") for r in u.requests] == ["abc-1", "abc-2"]
+    g, u = proxy(top='trusted_proxies = { "192.0.2.0/24" },', plugins='"request-id"')
+    assert g.ask(headers=[("x-request-id", "abc-1")]).headers.get("x-request-id") != "abc-1"
+    assert u.last.headers.get("x-request-id") != "abc-1"
+
+
+def test_a_preflight_may_be_the_upstreams_to_answer(proxy):
+    g, u = proxy(lambda request, wire: answer(status=200, headers=[("allow", "PUT"), ("access-control-allow-origin", "*")]),
+                 plugins='{ "cors", origins = "https://a.example", forward_preflight = true }')
+    preflight = g.ask("OPTIONS", "/x", [("origin", "https://a.example"), ("access-control-request-method", "PUT")])
+    assert preflight.status == 200 and preflight.headers.get("allow") == "PUT"
+    assert preflight.headers.all("access-control-allow-origin") == ["https://a.example"]  # ours, in place of the upstream's
+    assert u.last.method == "OPTIONS" and u.last.headers.get("origin") == "https://a.example"
+
+
+def test_functions_say_who_is_counted_and_what_it_costs(proxy):
+    g, u = proxy(plugins="""{ "rate-limit", limit = 5, window = "1h",
+      by = function(x) return x.request.headers["x-tenant"] end,
+      cost = function(x) return tonumber(x.request.headers["x-cost"]) end }""")
+
+    def status(tenant, cost):
+        return g.ask(headers=([("x-tenant", tenant)] if tenant else []) + [("x-cost", cost)]).status
+
+    assert [status("a", "2"), status("a", "2"), status("a", "2"), status("a", "1")] == [200, 200, 429, 200]
+    assert [status("b", "5"), status("b", "1"), status("b", "0")] == [200, 429, 200]
+    assert [status(None, "5") for _ in range(4)] == [200] * 4  # nil: not counted
+    assert len(u.requests) == 9

@@ -4,9 +4,14 @@ local describe, it, expect = test.describe, test.it, test.expect
 
 local sha512 = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/" -- "password"
 local function salted(salt, password) return "sha256:" .. salt .. ":" .. mg.crypto.hex(mg.crypto.digest("sha256", salt .. password)) end
+-- "moon & stars"
+local bcrypt = "$2b$05$abcdefghijklmnopqrstuu3WgHHvE9belFvx1RAHzpHhs7GpquEiu"
+local argon2id = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$0zcwrTf5LkJAcdd8Fv8Ypw"
+local argon2i = "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$pS9O9MogrvHuChna8oA9bg"
 local consumers = {
   alice = { basic = { { "alice", sha512 } } },
   robot = { basic = { { "robot", salted("s1", "secret:with:colons"), id = "r1" } } },
+  hashes = { basic = { { "bcrypt", bcrypt }, { "y", (bcrypt:gsub("^%$2b", "$2y")) }, { "argon2id", argon2id }, { "argon2i", argon2i } } },
   guest = {},
 }
 
@@ -28,6 +33,22 @@ describe("basic-auth", function()
       expect(r.request.headers.authorization).is_nil()
     end
     expect(run("alice:Password").status).equals(401)
+  end)
+
+  it("verifies bcrypt and argon2 hashes", function()
+    for _, name in ipairs { "bcrypt", "y", "argon2id", "argon2i" } do
+      expect(run(name .. ":moon & stars").request.headers["x-user"]).equals("hashes")
+      expect(run(name .. ":moon & star").status).equals(401)
+      expect(run(name .. ":").status).equals(401)
+    end
+  end)
+
+  it("refuses a password in plain text when the config loads", function()
+    for _, hash in ipairs { "moon & stars", "$2b$05$short", "$2x$" .. bcrypt:sub(5), "$1$salt$hash", "sha256:s:" .. ("0"):rep(63) } do
+      expect(function()
+        test.exchange { plugins = { "basic-auth" }, consumers = { a = { basic = { { "a", hash } } } } }
+      end).fails("consumers.a.basic[1].password")
+    end
   end)
 
   it("recognises a consumer by a salted SHA-256", function()

@@ -97,6 +97,23 @@ describe("jwt", function()
     expect(run("x.y.z", { anonymous = "guest" }).status).equals(401)
   end)
 
+  it("verifies EdDSA with the key of a JWK set that the token's kid names", function()
+    local head = { first = "eyJhbGciOiJFZERTQSIsImtpZCI6ImZpcnN0In0.", second = "eyJhbGciOiJFZERTQSIsImtpZCI6InNlY29uZCJ9." }
+    local claims = "eyJzdWIiOiJhbGljZSIsImV4cCI6NDEwMjQ0NDgwMH0."
+    local by_first = "8-lAKMpfcjvbGAxTracGZv4SRtnUE4MxKFLuWJOyueLbxtwqkn2xCg0NlfNBkvWL6nuf54AMRHsSrtpt3zkHCw"
+    local by_second = "irA2YwLUMq-8q50mMbmvEW_-8zF7Xp58zlrDex-PnKo4phRwPIdBS41FTFMp8maLPJNRLBniz4JhImdCXPNZAA"
+    local second_by_first = "pBRw4SQxnkB8nzPAQjU-pvi2Ipk6W35R3UeCwoSXF1eJ2aleM24crYZRY28RBAIJcIjLDVNCJJW0BXtD-ImKDw"
+    local conf = { jwks = "jwks.json", consumer_claim = "sub" }
+    expect(run(head.first .. claims .. by_first, conf).request.headers["x-consumer"]).equals("alice")
+    expect(run(head.second .. claims .. by_second, conf).request.headers["x-consumer"]).equals("alice")
+    expect(run(head.second .. claims .. second_by_first, conf).status).equals(401) -- the other key of the set
+    expect(run(head.second .. claims .. by_first, conf).status).equals(401)
+    local third = url(mg.json.encode { alg = "EdDSA", kid = "third" })
+    expect(run(third .. "." .. claims .. by_first, conf).status).equals(401)
+    expect(function() run(nil, { jwks = "nowhere.json" }) end).fails("jwks")
+    expect(function() run(nil, { jwks = "plugin_jwt_spec.lua" }) end).fails("jwks")
+  end)
+
   it("refuses weak or unfit keys when the config loads", function()
     expect(function() run(nil, { keys = { { algorithm = "HS256", secret = "short" } } }) end).fails("shorter")
     expect(function() run(nil, { keys = { { algorithm = "RS256", secret = secret } } }) end).fails("public key")
