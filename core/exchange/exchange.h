@@ -126,7 +126,7 @@ struct mg_exchange {
     uint8_t entry;                  /* of the step that runs or waits */
     bool in_step;                   /* a plugin's function is on the stack */
     bool is_waiting;                /* a step returned MG_WAIT */
-    bool in_run;                    /* mg_exchange_run is on the stack */
+    bool in_run;                    /* mg_run is on the stack */
     uint16_t step;                  /* next step of the phase */
     uint64_t seen;                  /* entries whose `when` was asked: bit set */
     uint64_t skipped;               /* of those, `when` said no */

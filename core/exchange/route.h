@@ -33,10 +33,9 @@ struct mg_route {
     struct mg_str id;
     const struct mg_pattern *pattern;
     const struct mg_chain *chain;            /* global entries, then its own */
-    const struct mg_upstream_spec *upstream; /* NULL: answers by itself (plugins), else 502 no_upstream… 404 */
+    const struct mg_upstream_spec *upstream; /* NULL: a plugin answers, else 404 */
     struct mg_str upstream_path;             /* path of an inline URL, put before the path sent */
-    struct mg_template *rewrite;             /* "/v1/{*}" compiled by the builder: see rewrite_parts */
-    const struct mg_str *rewrite_parts;      /* literal, param name, literal, … ; NULL: none */
+    const struct mg_str *rewrite_parts;      /* of "/v1/{*}": literal, param name, literal…; NULL: none */
     size_t rewrite_parts_n;
     bool strip_prefix;
     int host_mode;                           /* enum mg_host_mode */

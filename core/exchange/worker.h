@@ -23,7 +23,7 @@ struct mg_worker {
     struct mg_snapshot *snapshot;    /* in force here; swapped between turns */
     struct mg_upstreams_local *upstreams;
 
-    struct mg_slot *slots;           /* exchange handles (exchange/handle.h) */
+    struct mg_slot *slots;           /* exchange handles (exchange.h) */
     uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */
     uint32_t *free_next;
     struct mg_exchange *spare_x;     /* spare exchange structs, each with its slot */

@@ -4,6 +4,15 @@
 
 #include <stdio.h>
 
+enum { ANSWER_ROOM = 16384 };
+
+/* An exchange that used up its memory is still answered. */
+static void make_room(struct mg_exchange *x)
+{
+    if (x->arena.budget < x->arena.used + ANSWER_ROOM)
+        x->arena.budget = x->arena.used + ANSWER_ROOM;
+}
+
 /* A response of our own takes the place of whatever there was. The client's unread body is the codec's matter. */
 static struct mg_head *take_over(struct mg_exchange *x, int status, int source)
 {
@@ -76,6 +85,7 @@ void mg_answer_error(struct mg_exchange *x, int status, const char *failure, con
 
     if (failure)
         x->failure = failure;
+    make_room(x);
     if (mg_problem(x, status, mg_str_c(detail), &type, &body)) {
         give_up(x);
         return;

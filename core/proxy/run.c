@@ -182,7 +182,7 @@ static void take_levels(struct mg_exchange *x, const struct mg_route *route)
     take(&x->limits.body, l->body);
     take(&x->limits.buffered_body, l->buffered_body);
     if (l->memory >= 0)
-        x->arena.budget = (size_t)l->memory;
+        x->arena.budget = (size_t)l->memory > x->arena.used ? (size_t)l->memory : x->arena.used;
 }
 
 static void take_route(struct mg_exchange *x, const struct mg_route *route)

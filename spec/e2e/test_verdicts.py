@@ -79,6 +79,9 @@ route("stale", { on_request = function(x)
   local _, write = pcall(function() return kept:respond(200, "late") end)
   return x:respond(200, read .. "; " .. write)
 end })
+route("greedy", { on_request = function(x)
+  for i = 1, 100 do x.request.headers["x-" .. i] = ("y"):rep(2000) end
+end }, { limits = { memory = "64k" } })
 for i = 1, 30 do                          -- functions that only their place tells apart
   route("loop" .. i, { on_request = function(x) return x:respond(200, "loop " .. i) end })
 end
@@ -180,6 +183,12 @@ def test_a_kept_handle_says_that_its_exchange_has_ended(gate):
     gate.ask("GET", "/keep")
     r = gate.ask("GET", "/stale")
     assert r.body.count(b"this exchange has ended") == 2
+
+
+def test_an_exchange_that_used_up_its_memory_is_still_answered(gate):
+    r = gate.ask("GET", "/greedy")
+    assert (r.status, seen(r), r.headers.get("x-moongate-error")) == (500, "b a g3 g2 g1", "plugin_error")
+    assert "over its memory budget" in gate.log()
 
 
 def test_functions_made_in_a_loop_stay_with_their_route(gate):
