@@ -182,9 +182,12 @@ static bool matches_origin(struct mg_str want, struct mg_str origin)
     tail = want.n - head - 1;
     if (origin.n <= head + tail || strncasecmp(want.p, origin.p, head) || strncasecmp(star + 1, origin.p + origin.n - tail, tail))
         return false;
-    for (size_t i = head; i < origin.n - tail; i++) /* nothing but labels of a name */
-        if (origin.p[i] == '/' || origin.p[i] == ':' || origin.p[i] == '@')
+    for (size_t i = head; i < origin.n - tail; i++) { /* nothing but labels of a name */
+        char c = origin.p[i];
+
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.')
             return false;
+    }
     return true;
 }
 
