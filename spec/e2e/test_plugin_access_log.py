@@ -88,3 +88,11 @@ def test_a_worker_that_ends_loses_no_line(proxy, tmp_path):
     client.close()
     g.stop()
     assert len(log.read_text().splitlines()) == 200
+
+
+def test_lines_go_to_stdout(proxy):
+    g, u = proxy(plugins='{ "access-log", path = "stdout" }')
+    g.ask("GET", "/a/b")
+    g.stop()
+    (line,) = [json.loads(text) for text in g.log().splitlines() if text.startswith("{")]
+    assert (line["path"], line["status"]) == ("/a/b", 200)

@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sink.h"
+#include <stdarg.h>
+#include <syslog.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -151,6 +153,35 @@ static void lines_arrive_whole_and_in_order(void **state)
     }
     assert_int_equal(*p, 0);
     free(text);
+}
+
+/* In place of the C library's: what would have gone to /dev/log. */
+static char syslogged[256];
+static int syslog_priority;
+void syslog(int priority, const char *fmt, ...)
+{
+    size_t n = strlen(syslogged);
+    va_list args;
+
+    syslog_priority = priority;
+    va_start(args, fmt);
+    vsnprintf(syslogged + n, sizeof(syslogged) - n, fmt, args);
+    va_end(args);
+    strncat(syslogged, "|", sizeof(syslogged) - strlen(syslogged) - 1);
+}
+
+static void a_syslog_sink_sends_a_message_for_each_line(void **state)
+{
+    struct mg_sink *s = open_sink("syslog");
+
+    (void)state;
+    mg_sink_line(s, MG_STR("one %s"));
+    mg_sink_line(s, MG_STR(""));
+    mg_sink_line(s, MG_STR("three"));
+    mg_sink_unref(s);
+    mg_sink_shutdown();
+    assert_string_equal(syslogged, "one %s||three|");
+    assert_int_equal(syslog_priority, LOG_INFO);
 }
 
 static void a_sink_is_shared_by_name(void **state)
@@ -310,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_file_is_opened_anew),
         cmocka_unit_test(a_path_that_cannot_be_opened_changes_nothing),
         cmocka_unit_test(lines_arrive_whole_and_in_order),
+        cmocka_unit_test(a_syslog_sink_sends_a_message_for_each_line),
         cmocka_unit_test(a_sink_is_shared_by_name),
         cmocka_unit_test(threads_write_without_mixing),
         cmocka_unit_test(a_sink_is_opened_anew),
