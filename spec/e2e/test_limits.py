@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from harness import Ended, answer
+from harness import Ended, answer, wait_for
 
 
 def test_a_head_that_does_not_come_whole_is_408(proxy):
@@ -177,3 +177,122 @@ return {{
     assert client.response().status == 408
     g.config.write_text(g.config.read_text().replace('client_body = "60s"', 'client_head = "1s"'))
     assert b"timeouts.client_head: unknown key" in g.reload().body
+
+
+def send_all(client, data):
+    """The gateway may answer and close before it has all."""
+    try:
+        client.send(data)
+    except ConnectionError:
+        pass
+
+
+@pytest.mark.parametrize("n, status", [(1024, 200), (1025, 413)])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_body_may_be_as_large_as_the_limit_and_no_larger(proxy, n, status, framing):
+    g, u = proxy(lambda r, w: answer(body=r.body), route="limits = { body = 1024 },")
+    client = g.client()
+    if framing == "length":
+        send_all(client, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n)
+    else:
+        pieces = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (b"x" * 500, b"x" * (n - 500)))
+        send_all(client, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n")
+    res = client.response()
+    assert res.status == status
+    if status == 200:
+        assert res.body == b"x" * n
+        return
+    assert client.is_closed()
+    assert not any(r.complete for r in u.requests), "the upstream must not take the part for the whole"
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_sent(proxy):
+    g, u = proxy(top="limits = { body = 10 },")
+    client = g.client()
+    client.request("POST", "/", [("content-length", "11")])
+    assert client.response().status == 413
+    assert not u.requests
+
+
+def test_an_endless_upload_ends_at_the_limit(proxy):
+    g, u = proxy(top='limits = { body = "1m" },')
+    client = g.client()
+    send_all(client, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(64):
+        send_all(client, b"8000\r\n" + b"x" * 32768 + b"\r\n")
+    assert client.response().status == 413
+    wait_for(lambda: u.requests and not u.requests[0].complete, "the upstream's part")
+
+
+def test_a_gathered_body_is_bounded(proxy):
+    """The limit is for what a plugin gathers; what streams through is not bounded by it."""
+    top = "limits = { buffered_body = 1000 },"
+    g, u = proxy(top=top, plugins="{ on_request = function(x) x.request:body() end }")
+    assert g.ask("POST", body=b"x" * 1000).status == 200
+    client = g.client()
+    client.request("POST", "/", body=b"x" * 1001)
+    assert client.response().status == 413
+    assert g.ask("POST", body=b"y").status == 200
+    g, u = proxy(top=top)
+    assert g.ask("POST", body=b"x" * 100000).status == 200
+    assert u.wait()[0].body == b"x" * 100000
+
+
+def test_the_memory_of_an_exchange_is_bounded(proxy):
+    """A head within its own limit, but not within the exchange's memory: this exchange is refused, the gateway lives on."""
+    g, u = proxy(top='limits = { head = "512k", memory = "64k", headers = 5000 },')
+    for _ in range(5):
+        client = g.client()
+        send_all(client, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"v" * 90) for i in range(3000)) + b"\r\n")
+        try:
+            assert client.response().status in (431, 503)
+        except (Ended, ConnectionError):
+            pass
+        client.close()
+    assert not u.requests
+    assert g.ask().status == 200
+
+
+@pytest.mark.parametrize("n, status", [(100, 200), (101, 431)])
+def test_fields_are_counted(proxy, n, status):
+    g, u = proxy()
+    client = g.client()
+    send_all(client, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"X-%d: a\r\n" % i for i in range(n - 1)) + b"\r\n")
+    assert client.response().status == status
+    if status == 200:
+        assert len([k for k, _ in u.wait()[0].headers if k[:2] == "X-" and k[2:].isdigit()]) == n - 1
+
+
+@pytest.mark.parametrize("n, status", [(8192, 200), (8193, 414)])
+def test_a_target_may_be_as_long_as_the_limit_and_no_longer(proxy, n, status):
+    g, u = proxy()
+    res = g.ask(target="/" + "a" * (n - 1))
+    assert res.status == status and len(u.requests) == (status == 200)
+
+
+def test_the_connections_limit_frees_places_as_clients_leave(proxy):
+    g, u = proxy(listen='{ "127.0.0.1:0", connections = 2 }')
+    first, second = g.client(), g.client()
+    assert first.ask().status == second.ask().status == 200
+    over = g.client()
+    assert over.is_closed()
+    first.close()
+
+    def served():
+        client = g.client()
+        try:
+            return client.ask().status == 200
+        except (Ended, ConnectionError):
+            return False
+        finally:
+            client.close()
+
+    wait_for(served, "a free place")
+    assert second.ask().status == 200
+
+
+def test_a_refusal_is_told_in_the_shape_of_the_config(proxy):
+    g, u = proxy(top='limits = { target = 64 }, errors = { content_type = "text/plain", body = "${error.status} ${error.title}" },')
+    res = g.ask(target="/" + "a" * 100)
+    assert (res.status, res.headers.get("content-type")) == (414, "text/plain")
+    assert res.body.startswith(b"414 ")
