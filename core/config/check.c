@@ -129,8 +129,10 @@ static void check_string(struct mg_check *c, const struct mg_field *f, size_t st
     if (re && mg_re_match(re, v->text.p, v->text.n, 0, spans, 1) > 0)
         return;
     describe_found(c, v, found, sizeof(found));
-    mg_check_add(c, v, re ? "expected text that matches %s; found %s" : "the pattern %s of this field cannot be compiled (%s)", f->pattern,
-                 found);
+    if (!re)
+        mg_check_add(c, v, "the pattern %s of this field cannot be compiled (%s)", f->pattern, found);
+    else /* a pattern is for machines: the field's doc says in words what it is */
+        mg_check_add(c, v, "expected text that matches %s; found %s%s%s", f->pattern, found, f->doc ? ". " : "", f->doc ? f->doc : "");
 }
 
 static void check_template(struct mg_check *c, const struct mg_field *f, size_t stride, struct mg_value *v)

@@ -37,7 +37,7 @@ static const struct mg_field fields[] = {
     { F(window, MG_DURATION), .preset = "1m" },
     { F(size, MG_SIZE), .preset = "64k" },
     { F(ratio, MG_NUMBER) },
-    { F(name, MG_STRING), .pattern = "[a-z]+" },
+    { F(name, MG_STRING), .pattern = "[a-z]+", .doc = "Small letters." },
     { F(secret, MG_STRING), .secret = true, .has_max = true, .max = 5 },
     { F(file, MG_PATH) },
     { F(any, MG_ANY) },
@@ -145,7 +145,7 @@ static void each_mistake_says_what_was_expected(void **state)
     assert_told("gateway.lua:2: limit: expected a whole number from 1 to 10; found 11");
     assert_told("gateway.lua:3: window: expected a duration (such as \"5s\"); found 5");
     assert_told("gateway.lua:4: size: expected a size");
-    assert_told("gateway.lua:5: name: expected text that matches [a-z]+; found \"A1\"");
+    assert_told("gateway.lua:5: name: expected text that matches [a-z]+; found \"A1\". Small letters.");
     assert_told("gateway.lua:6: color: expected one of \"red\", \"green\"; found \"gren\"; did you mean \"green\"?");
     assert_told("gateway.lua:7: on: expected true or false; found 1");
     assert_told("gateway.lua:8: secret: expected text of at most 5 bytes; found text\n");
