@@ -44,7 +44,7 @@ static void *bounded_alloc(void *ud, void *p, size_t old, size_t n)
     }
     if (n > old && b->used + (n - old) > b->max)
         return NULL;
-    grown = b->is_opening ? mg_realloc_patiently(p, n) : realloc(p, n); /* lua_newstate crashes when it fails half way */
+    grown = b->is_opening ? mg_realloc_patiently(p, n) : realloc(p, n); /* LuaJIT crashes when it fails half open */
     if (grown)
         b->used += n - old;
     return grown;
@@ -107,7 +107,6 @@ lua_State *mg_builder_vm_new(struct mg_sources *sources, struct mg_error *err)
         b->until_ms = cpu_ms() + b->ms;
         b->is_opening = true;
         L = lua_newstate(bounded_alloc, b);
-        b->is_opening = false;
     }
     if (!L) {
         free(b);
@@ -120,6 +119,7 @@ lua_State *mg_builder_vm_new(struct mg_sources *sources, struct mg_error *err)
         mg_builder_vm_free(L);
         L = NULL;
     } else {
+        b->is_opening = false;
         lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_EVERY);
     }
     free(folder);
@@ -179,23 +179,42 @@ int mg_config_run(lua_State *L, struct mg_sources *sources, struct mg_error *err
     return 0;
 }
 
+struct running {
+    struct mg_sources *sources;
+    struct mg_notes *notes;
+    struct mg_tree *tree;
+    struct mg_error *err;
+    int rc;
+};
+
+/* Lua raises when it is out of memory, whatever it is asked for: all of it happens inside a protected call. */
+static int run_protected(lua_State *L)
+{
+    struct running *r = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    if (r->notes) {
+        mg_config_env_of(L)->notes = r->notes;
+        mg_notes_open(r->notes, L);
+    }
+    r->rc = mg_config_run(L, r->sources, r->err);
+    if (r->rc == 0)
+        r->rc = mg_tree_read(r->tree, L, 0, r->notes, r->err);
+    return 0;
+}
+
 /* Run it in a VM of its own and read the tree. */
 static int run_once(struct mg_sources *sources, struct mg_notes *notes, struct mg_tree *tree, struct mg_error *err)
 {
+    struct running r = { sources, notes, tree, err, 0 };
     lua_State *L = mg_builder_vm_new(sources, err);
-    int rc;
 
     if (!L)
         return MG_ENOMEM;
-    if (notes) {
-        mg_config_env_of(L)->notes = notes;
-        mg_notes_open(notes, L);
-    }
-    rc = mg_config_run(L, sources, err);
-    if (rc == 0)
-        rc = mg_tree_read(tree, L, 0, notes, err);
+    if (lua_cpcall(L, run_protected, &r) != 0)
+        r.rc = mg_fail(err, MG_ENOMEM, "config: out of memory");
     mg_builder_vm_free(L);
-    return rc;
+    return r.rc;
 }
 
 /* The tree was refused: the same again with lines, for the message alone. */

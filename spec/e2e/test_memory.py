@@ -135,7 +135,10 @@ def test_a_reload_survives_any_failed_allocation(starved):
             finally:
                 starved.arm(0)
             assert starved.g.process.poll() is None, f"the gateway died of allocation {n}:\n{starved.g.log()[-3000:]}"
-            settled()
+            try:
+                settled()
+            except OSError:
+                raise AssertionError(f"the gateway died of allocation {n}:\n{starved.g.log()[-3000:]}")
             if starved.failures() == before:
                 return n
         raise AssertionError("no end of allocations")
