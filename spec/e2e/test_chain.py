@@ -472,6 +472,50 @@ def test_a_client_that_leaves_ends_the_wait(chain, entry):
     assert g.log().count("probe has logged") == 1 and u.requests == []
 
 
+@pytest.mark.parametrize("entry, sent", [
+    ('{ on_request = function(x) x.request:body() end, LOG }', b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf"),
+    ('{ on_response = function(x) require("moongate").sleep("10s") end, LOG }', b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ('{ on_response = function(x) x.response:body() end, LOG }', b"GET /half HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ('{ on_response_body = function(x) require("moongate").sleep("10s") end, LOG }', b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+])
+def test_a_client_that_leaves_ends_every_wait(chain, entry, sent):
+    def handler(request, wire):
+        if request.target != "/half":
+            return answer(body=b"hello")
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        wire.rest()
+        raise harness.Ended()
+
+    g, u = chain(entry.replace("LOG", 'on_log = function(x) require("moongate").log.info("the end of it") end'), handler)
+    client = g.client()
+    client.send(sent)
+    open_now = lambda: re.search(r'exchanges_open\{worker="0"\} (\d+)', g.admin("GET", "/metrics").body.decode()).group(1)
+    wait_for(lambda: open_now() == "1" and (sent[:1] == b"P" or u.requests), "the exchange")
+    begun = time.monotonic()
+    client.close()
+    g.wait_log("the end of it")
+    wait_for(lambda: open_now() == "0", "the exchange to end")
+    assert time.monotonic() - begun < 8 and g.log().count("the end of it") == 1
+
+
+def test_an_upstream_that_dies_while_a_plugin_reads_its_answer(chain):
+    def handler(request, wire):
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        raise harness.Ended()
+
+    g, _ = chain('''{ on_response = function(x)
+        local body, err = x.response:body()
+        x.response.headers["x-body"] = body and "whole" or "cut"
+      end }''', handler)
+    client = g.client()
+    client.request()
+    try:
+        res = client.response()
+        assert res.status == 502, (res.status, res.body)
+    except harness.Ended:
+        pass  # cut off: the client sees that it is not whole either
+
+
 def test_a_plugin_that_waits_too_long_is_answered_for(chain):
     g, u = chain('{ "probe", sleep = "30s" }', route='timeouts = { plugin = "200ms" },')
     res = g.ask()
