@@ -34,21 +34,13 @@ int mg_cmd_check(int argc, char **argv)
 {
     struct mg_snapshot *s;
     struct mg_cli cli;
-    const char *path;
     size_t plugins;
 
-    if (mg_cli_parse(&cli, &about, argc, argv))
-        return cli.exit_code;
-    path = mg_cli_text(&cli, "config");
-    if (!path) {
-        mg_cli_fail(&about, "which config? -c FILE");
-        return MG_EXIT_USAGE;
-    }
-    s = mg_cli_load(&about, path);
+    s = mg_cli_begin(&cli, &about, argc, argv);
     if (!s)
-        return MG_EXIT_FAILED;
+        return cli.exit_code;
     plugins = count_plugins(s);
-    printf("%s: %sok%s: %zu route%s, %zu upstream%s, %zu plugin%s\n", path, mg_cli_colour(STDOUT_FILENO, MG_GREEN),
+    printf("%s: %sok%s: %zu route%s, %zu upstream%s, %zu plugin%s\n", mg_cli_text(&cli, "config"), mg_cli_colour(STDOUT_FILENO, MG_GREEN),
            mg_cli_colour(STDOUT_FILENO, MG_PLAIN), s->routes_n, s->routes_n == 1 ? "" : "s", s->upstreams_n, s->upstreams_n == 1 ? "" : "s",
            plugins, plugins == 1 ? "" : "s");
     mg_snapshot_free(s);

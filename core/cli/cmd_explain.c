@@ -279,19 +279,11 @@ int mg_cmd_explain(int argc, char **argv)
     struct mg_snapshot *s;
     struct asked asked;
     struct mg_cli cli;
-    const char *path;
     int rc;
 
-    if (mg_cli_parse(&cli, &about, argc, argv))
-        return cli.exit_code;
-    path = mg_cli_text(&cli, "config");
-    if (!path) {
-        mg_cli_fail(&about, "which config? -c FILE");
-        return MG_EXIT_USAGE;
-    }
-    s = mg_cli_load(&about, path);
+    s = mg_cli_begin(&cli, &about, argc, argv);
     if (!s)
-        return MG_EXIT_FAILED;
+        return cli.exit_code;
     memset(&asked, 0, sizeof(asked));
     mg_arena_init(&asked.arena, NULL, 256 << 20);
     rc = parse(&asked, &cli, s);

@@ -55,3 +55,22 @@ struct mg_snapshot *mg_cli_load(const struct mg_command *command, const char *pa
     }
     return build.snapshot;
 }
+
+struct mg_snapshot *mg_cli_begin(struct mg_cli *cli, const struct mg_command *command, int argc, char **argv)
+{
+    struct mg_snapshot *s;
+    const char *path;
+
+    if (mg_cli_parse(cli, command, argc, argv))
+        return NULL;
+    path = mg_cli_text(cli, "config");
+    if (!path) {
+        mg_cli_fail(command, "which config? -c FILE");
+        cli->exit_code = MG_EXIT_USAGE;
+        return NULL;
+    }
+    s = mg_cli_load(command, path);
+    if (!s)
+        cli->exit_code = MG_EXIT_FAILED;
+    return s;
+}

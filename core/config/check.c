@@ -41,16 +41,8 @@ static void check_number(struct mg_check *c, const struct mg_field *f, size_t st
 {
     int64_t n = 0;
 
-    if (f->type == MG_DURATION && v->kind == MG_V_STRING && mg_duration_parse(v->text, &n)) {
-        if (!in_range(f, (double)n)) {
-            unexpected(c, f, stride, v);
-            return;
-        }
-        v->kind = MG_V_NUMBER;
-        v->number = (double)n;
-        return;
-    }
-    if (f->type == MG_SIZE && v->kind == MG_V_STRING && mg_size_parse(v->text, &n)) {
+    if (v->kind == MG_V_STRING && ((f->type == MG_DURATION && mg_duration_parse(v->text, &n)) ||
+                                   (f->type == MG_SIZE && mg_size_parse(v->text, &n)))) {
         if (!in_range(f, (double)n)) {
             unexpected(c, f, stride, v);
             return;

@@ -66,13 +66,15 @@ static int copy_body(struct mg_exchange *x, const char *p, size_t n, struct mg_s
     return 0;
 }
 
-static int may_answer(const struct mg_exchange *x)
+static int may_answer(const struct mg_exchange *x, int status)
 {
+    if (!x)
+        return MG_EENDED;
     if (!mg_may(x, MG_RECORD_ANSWER))
         return MG_EPHASE;
     if (x->in_step && x->phase == MG_ON_REQUEST_BODY && x->response_started)
         return MG_EPHASE; /* the upstream's answer is on its way to the client */
-    return 0;
+    return status < 200 || status > 599 ? MG_EINVAL : 0;
 }
 
 static int record(struct mg_exchange *x, int status, struct mg_str body)
@@ -95,15 +97,10 @@ int mg_respond(struct mg_x *h, int status, const char *p, size_t n)
 {
     struct mg_exchange *x = mg_handle(h);
     struct mg_str body;
-    int rc;
+    int rc = may_answer(x, status);
 
-    if (!x)
-        return MG_EENDED;
-    rc = may_answer(x);
     if (rc)
         return rc;
-    if (status < 200 || status > 599)
-        return MG_EINVAL;
     rc = copy_body(x, p, n, &body);
     return rc ? rc : record(x, status, body);
 }
@@ -112,15 +109,10 @@ int mg_respond_error(struct mg_x *h, int status, const char *detail, size_t n)
 {
     struct mg_exchange *x = mg_handle(h);
     struct mg_str type, body;
-    int rc;
+    int rc = may_answer(x, status);
 
-    if (!x)
-        return MG_EENDED;
-    rc = may_answer(x);
     if (rc)
         return rc;
-    if (status < 200 || status > 599)
-        return MG_EINVAL;
     rc = mg_problem(x, status, mg_str(detail, n), &type, &body);
     if (!rc)
         rc = record(x, status, body);

@@ -7,6 +7,7 @@
  * The line is built in a worker's own buffer and handed to the log thread: nothing here waits for a
  * disk. When the disk lags, lines are dropped and counted (docs/plugins/access-log.md). */
 #include "columns.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -92,10 +93,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
     struct instance *in = calloc(1, sizeof(*in));
     char text[200];
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = entry->conf;
     if (compile(in, err) == 0) {
         in->sink = mg_sink_open(in->conf->path.p, in->conf->path.n, text, sizeof(text));

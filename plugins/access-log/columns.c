@@ -1,4 +1,5 @@
 #include "columns.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -221,12 +222,6 @@ static column_fn *find_known(const char *p, size_t n)
 }
 
 /* ---- compiling ---------------------------------------------------------------------------------- */
-
-static int no_memory(struct mg_error *err)
-{
-    snprintf(err->message, sizeof(err->message), "out of memory");
-    return err->code = MG_ENOMEM;
-}
 
 static char *copy(const char *p, size_t n)
 {

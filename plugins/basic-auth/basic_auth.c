@@ -7,6 +7,7 @@
  * "sha256:SALT:HEX", verified in place. A slow hash may run once, not for every request: each worker
  * remembers for a short time that a pair was right, as an HMAC under a key that exists in memory only. A name that
  * nobody has costs as much time as one that somebody has, since a hash is verified all the same. */
+#include "../no_memory.h"
 #include <moongate/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,10 +82,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
     struct instance *in = calloc(1, sizeof(*in) + sizeof(open) + sizeof(close) + c->realm.n);
     char *p;
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = c;
     p = (char *)(in + 1);
     in->challenge.p = p;

@@ -5,6 +5,7 @@
  * A denied address is refused; where `allow` names any, all others are refused as well. Both lists are
  * compiled to disjoint sorted ranges (IPv4 as ::ffff:a.b.c.d), so ten thousand entries cost a binary search. The
  * address is the client's, as the trusted proxies tell it. */
+#include "../no_memory.h"
 #include <moongate/plugin.h>
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -146,10 +147,8 @@ static int compile(const char *field, const struct mg_array *list, struct ranges
     if (list->n == 0)
         return 0;
     out->items = malloc(list->n * sizeof(*out->items));
-    if (!out->items) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!out->items)
+        return no_memory(err);
     for (size_t i = 0; i < list->n; i++) {
         const char *wrong = parse_range(s[i], &out->items[i]);
 
@@ -195,10 +194,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
 {
     struct instance *in = calloc(1, sizeof(*in));
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = entry->conf;
     if (!in->conf->allow.n && !in->conf->deny.n) {
         snprintf(err->message, sizeof(err->message), "needs allow or deny");

@@ -1,4 +1,5 @@
 #include "jwt.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +135,7 @@ static int add_key(struct instance *in, struct jwt_key *key, struct mg_error *er
     grown = realloc(in->keys, (in->keys_n + 1) * sizeof(*grown));
     if (!grown) {
         jwt_key_free(key);
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
+        return no_memory(err);
     }
     in->keys = grown;
     in->keys[in->keys_n++] = key;

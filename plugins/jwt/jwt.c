@@ -10,6 +10,7 @@
  * speak RFC 6750. */
 #include "jwt.h"
 #include "../cookies.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,10 +32,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
     const struct conf *c = entry->conf;
     char folder[4096];
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = c;
     in->headers = c->headers;
     in->is_default_place = !c->headers.n && !c->query.n && !c->cookies.n;

@@ -6,6 +6,7 @@
  * A key is looked for in the headers, then the query, then the cookies that are named, and the first
  * one found decides: a wrong key is refused even where `anonymous` lets callers without a key in. */
 #include "../cookies.h"
+#include "../no_memory.h"
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -68,10 +69,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
     struct instance *in = malloc(sizeof(*in) + sizeof(open) + c->realm.n + 1);
     char *p;
 
-    if (!in) {
-        memcpy(err->message, "out of memory", 14);
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     p = (char *)(in + 1);
     in->conf = c;
     in->challenge = (struct mg_str){ p, sizeof(open) - 1 + c->realm.n + 1 };

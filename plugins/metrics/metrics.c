@@ -7,6 +7,7 @@
  * (connections, upstreams, memory). Labels come from the config (route, upstream, consumer) or from short
  * fixed lists (method, status), never from what a client may invent, so the number of series is bounded by the config;
  * the core bounds it once more, and counts what is beyond as "other". */
+#include "../no_memory.h"
 #include <moongate/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,10 +105,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
     char buckets[1024];
     struct instance *in = calloc(1, sizeof(*in));
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = entry->conf;
     if (join_buckets(in->conf, buckets, sizeof(buckets), err) < 0 || !declare_all(in, buckets, err)) {
         free(in);

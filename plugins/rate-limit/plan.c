@@ -1,5 +1,6 @@
 #include "rate_limit.h"
 #include "../digits.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +25,6 @@ static bool dup_text(struct mg_str *out, const char *p, size_t n)
     copy[n] = 0;
     *out = (struct mg_str){ copy, n };
     return true;
-}
-
-static int no_memory(struct mg_error *err)
-{
-    snprintf(err->message, sizeof(err->message), "out of memory");
-    return err->code = MG_ENOMEM;
 }
 
 static int check_limit(const struct limit_conf *l, size_t i, const struct limit_conf *all, struct mg_error *err)

@@ -9,6 +9,7 @@
  * Every answer says where the caller stands (RateLimit, RateLimit-Policy:
  * draft-ietf-httpapi-ratelimit-headers), by the limit that has least left. */
 #include "rate_limit.h"
+#include "../no_memory.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,10 +169,8 @@ static int make_plans(struct instance *in, const struct mg_entry *entry, struct 
         return err->code = MG_ECONF;
     }
     in->plans = calloc(1 + c->tiers.n, sizeof(*in->plans));
-    if (!in->plans) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in->plans)
+        return no_memory(err);
     in->plans_n = 1 + c->tiers.n;
     if (plan_make(&in->plans[0], &c->plan, none, space, err) < 0)
         return err->code;
@@ -197,10 +196,8 @@ static int create(const struct mg_entry *entry, void **self, struct mg_error *er
 {
     struct instance *in = calloc(1, sizeof(*in));
 
-    if (!in) {
-        snprintf(err->message, sizeof(err->message), "out of memory");
-        return err->code = MG_ENOMEM;
-    }
+    if (!in)
+        return no_memory(err);
     in->conf = entry->conf;
     in->take = in->conf->algorithm == SLIDING_WINDOW ? mg_window_take : mg_bucket_take;
     if (make_by(in, err) < 0 || make_plans(in, entry, err) < 0) {

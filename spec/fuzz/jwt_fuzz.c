@@ -5,6 +5,7 @@
 #include "../../plugins/jwt/key.c"
 #undef fail
 #include "../../plugins/jwt/token.c"
+#include "../../plugins/jwt/verify.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
