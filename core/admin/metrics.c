@@ -32,7 +32,7 @@ static double figure_of(const struct mg_worker *w, enum figure which)
 static void by_worker(FILE *f, const struct mg_gateway *g, const char *name, const char *kind, const char *help, enum figure which)
 {
     head(f, name, kind, help);
-    for (int i = 0; i < g->workers_n; i++)
+    for (int i = 0; i < g->workers_ever; i++)
         fprintf(f, "moongate_%s{worker=\"%d\"} %.17g\n", name, i, figure_of(&g->workers[i].worker, which));
 }
 

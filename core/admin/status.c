@@ -60,12 +60,21 @@ static void add_snapshots(cJSON *o, const struct mg_reload *r)
     }
 }
 
-static void add_worker(cJSON *list, const struct mg_thread *t)
+static const char *worker_state(const struct mg_gateway *g, int index)
 {
+    if (index >= g->workers_n)
+        return "ended";
+    return g->snapshot && index >= g->snapshot->workers ? "leaving" : "serving";
+}
+
+static void add_worker(cJSON *list, const struct mg_gateway *g, int index)
+{
+    const struct mg_thread *t = &g->workers[index];
     const struct mg_worker *w = &t->worker;
     cJSON *o = cJSON_CreateObject();
 
-    cJSON_AddNumberToObject(o, "index", w->index);
+    cJSON_AddNumberToObject(o, "index", index);
+    cJSON_AddStringToObject(o, "state", worker_state(g, index));
     cJSON_AddNumberToObject(o, "requests", (double)atomic_load_explicit(&w->requests, memory_order_relaxed));
     cJSON_AddNumberToObject(o, "connections", (double)atomic_load_explicit(&w->connections, memory_order_relaxed));
     cJSON_AddNumberToObject(o, "connections_open", (double)atomic_load_explicit(&w->connections_open, memory_order_relaxed));
@@ -121,8 +130,8 @@ char *mg_admin_status(const struct mg_gateway *g)
     add_snapshots(o, &g->reload);
     add_reload(cJSON_AddObjectToObject(o, "reload"), &g->reload);
     workers = cJSON_AddArrayToObject(o, "workers");
-    for (int i = 0; i < g->workers_n; i++)
-        add_worker(workers, &g->workers[i]);
+    for (int i = 0; i < g->workers_ever; i++)
+        add_worker(workers, g, i);
     add_listeners(cJSON_AddArrayToObject(o, "listeners"), g);
     mg_upstream_each(add_upstream, cJSON_AddArrayToObject(o, "upstreams"));
     cJSON_AddNumberToObject(o, "log_lines_dropped", (double)mg_sink_dropped());

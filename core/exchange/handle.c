@@ -94,6 +94,8 @@ static struct mg_exchange *make(struct mg_worker *w)
     x->slot = slot;
     w->slots[slot].x = x;
     if (!w->slots[slot].generation)
+        w->slots[slot].generation = w->generation_first & GENERATION_MASK;
+    if (!w->slots[slot].generation)
         w->slots[slot].generation = 1;
     return x;
 }

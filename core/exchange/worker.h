@@ -26,6 +26,7 @@ struct mg_worker {
     struct mg_slot *slots;           /* exchange handles (exchange.h) */
     uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */
     uint32_t *free_next;
+    uint32_t generation_first;       /* of a slot's first life; 0: 1. Another one for a worker that takes the index of one that ended */
     struct mg_exchange *spare_x;     /* spare exchange structs, each with its slot */
     uint32_t spare_n;
 
@@ -41,6 +42,7 @@ struct mg_worker {
     size_t clients_n;
     struct mg_list ports;            /* of struct mg_port (core/proxy) */
     bool is_draining;
+    bool is_leaving;                 /* fewer workers are wanted: each connection's next answer is its last */
 
     /* Which plugin runs now: for the crash report, mg_log's scope, calls without an exchange. The control thread reads
      * the three as well, so they are stored by mg_worker_runs; of the exchange it takes no more than the address. */

@@ -208,6 +208,8 @@ static bool on_begin(struct mg_h1 *h, struct mg_leg *leg)
     atomic_store_explicit(&w->pins[x->snapshot->slot],
                           atomic_load_explicit(&w->pins[x->snapshot->slot], memory_order_relaxed) + 1, memory_order_relaxed);
     c->x = x;
+    if (w->is_leaving)
+        c->h1.drains = 1;
     leg->owner = x;
     leg->arena = &x->arena;
     leg->events = &mg_client_leg_events;

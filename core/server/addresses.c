@@ -155,8 +155,7 @@ void mg_addresses_move(struct mg_list *to, struct mg_list *from)
 static void drop(struct mg_gateway *g, struct mg_open_address *a)
 {
     for (int i = 0; i < a->fds_n; i++)
-        if (a->fds[i] >= 0)
-            close(a->fds[i]);
+        close(a->fds[i]);
     mg_binder_drop(g->binder, a->key);
     mg_list_remove(&a->node);
     free(a);
@@ -180,9 +179,24 @@ void mg_addresses_drop(struct mg_gateway *g, bool admin_too)
 
 /* ---- coming into force ---- */
 
-static void open_here(struct mg_thread *t, const char *key, const struct mg_listener_conf *conf, int fd)
+/* Is the socket one of this worker's? A Unix socket is one queue for all workers. */
+static bool is_mine(const struct mg_thread *t, const struct mg_snapshot *s, const struct mg_listener_conf *conf, int number, int n)
 {
-    int rc = fd < 0 ? UV_EBADF : mg_listeners_open(&t->listeners, key, conf, fd);
+    int w = t->worker.index;
+
+    if (conf->is_admin)
+        return true;
+    if (w >= s->workers)
+        return false; /* it leaves */
+    if (conf->sa.ss_family == AF_UNIX)
+        return true;
+    return number % s->workers == w || (w >= n && w % n == number);
+}
+
+static void listen_here(struct mg_thread *t, const char *key, int number, const struct mg_listener_conf *conf, int fd)
+{
+    int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int rc = mine < 0 ? -errno : mg_listeners_open(&t->listeners, key, number, conf, mine);
 
     if (rc == 0)
         return;
@@ -190,23 +204,16 @@ static void open_here(struct mg_thread *t, const char *key, const struct mg_list
     mg_logf(MG_LOG_ERROR, "worker %d cannot listen: %s", t->worker.index, mg_error_name(rc));
 }
 
-/* A Unix socket is one queue for all workers: each accepts from a duplicate. */
-static void take_unix(struct mg_thread *t, struct mg_open_address *a, const struct mg_listener_conf *conf)
+static void take_share(struct mg_thread *t, const struct mg_snapshot *s, const struct mg_listener_conf *conf, struct mg_open_address *a)
 {
-    open_here(t, a->key, conf, fcntl(a->fds[0], F_DUPFD_CLOEXEC, 0));
-}
+    for (int i = 0; i < a->fds_n; i++) {
+        bool has = mg_listeners_has(&t->listeners, a->key, i);
+        bool mine = is_mine(t, s, conf, i, a->fds_n);
 
-static void take_share(struct mg_thread *t, struct mg_open_address *a, const struct mg_listener_conf *conf)
-{
-    int step = conf->is_admin ? 1 : t->gateway->workers_n;
-
-    if (conf->sa.ss_family == AF_UNIX) {
-        take_unix(t, a, conf);
-        return;
-    }
-    for (int i = conf->is_admin ? 0 : t->worker.index; i < a->fds_n; i += step) {
-        open_here(t, a->key, conf, a->fds[i]);
-        a->fds[i] = -1;
+        if (mine && !has)
+            listen_here(t, a->key, i, conf, a->fds[i]);
+        else if (!mine && has)
+            mg_listeners_release(&t->listeners, a->key, i);
     }
 }
 
@@ -221,20 +228,13 @@ void mg_addresses_apply(struct mg_thread *t, struct mg_snapshot *s, struct mg_li
         if (conf->is_admin != t->is_control)
             continue;
         mg_address_key(s, i, key);
-        if (mg_listeners_has(&t->listeners, key))
-            mg_listeners_rebind(&t->listeners, key, conf);
-        else if ((a = find_in(opened, key)))
-            take_share(t, a, conf);
+        mg_listeners_rebind(&t->listeners, key, conf);
+        a = find_in(opened, key);
+        if (!a)
+            a = find_in(&t->gateway->addresses, key);
+        if (a)
+            take_share(t, s, conf, a);
     }
-}
-
-static void close_rest(struct mg_open_address *a)
-{
-    for (int i = 0; i < a->fds_n; i++)
-        if (a->fds[i] >= 0) {
-            close(a->fds[i]);
-            a->fds[i] = -1;
-        }
 }
 
 void mg_addresses_committed(struct mg_gateway *g, struct mg_list *opened)
@@ -242,7 +242,6 @@ void mg_addresses_committed(struct mg_gateway *g, struct mg_list *opened)
     mg_list_each(n, opened) {
         struct mg_open_address *a = mg_container(n, struct mg_open_address, node);
 
-        close_rest(a);
         mg_log_text_c("address", mg_str_c(a->text));
         mg_logf(MG_LOG_INFO, a->is_admin ? "listening (admin)" : "listening");
     }

@@ -1,7 +1,8 @@
 /* addresses.h - which addresses a snapshot serves, and whose sockets are whose.
  *
- * A new address gets its sockets while the snapshot is built; they lie in a struct mg_open_address until each worker has taken its
- * share (socket i belongs to worker i mod W) as the snapshot comes into force. */
+ * A new address gets its sockets while the snapshot is built. They stay in a struct mg_open_address; as a snapshot comes into force each
+ * of its W workers takes a duplicate of its share (socket i belongs to worker i mod W) and gives up what is another's now: no
+ * socket is ever closed for that. More workers than sockets share them. */
 #ifndef MG_SERVER_ADDRESSES_H
 #define MG_SERVER_ADDRESSES_H
 
@@ -18,7 +19,7 @@ int mg_addresses_open(struct mg_gateway *g, const struct mg_snapshot *s, struct 
 void mg_addresses_move(struct mg_list *to, struct mg_list *from);
 /* The snapshot does not come into force: give back what was opened for it. */
 void mg_addresses_abandon(struct mg_gateway *g, struct mg_list *opened);
-/* On each worker: listeners as s has them; new ones take their sockets from `opened`. */
+/* On each worker: listeners as s has them; the sockets are those of `opened` and of the gateway. */
 void mg_addresses_apply(struct mg_thread *t, struct mg_snapshot *s, struct mg_list *opened);
 /* For mg_listeners_close: does the snapshot (arg) still have this address? */
 bool mg_addresses_keep(const char *key, void *snapshot);

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,29 +194,74 @@ static void write_ports(struct mg_gateway *g, const struct mg_list *addresses)
     g->options.ports_file = NULL;
 }
 
+/* The place may have been another worker's: what that one counted is counted on, and its handles fit no exchange of this one. */
+static int init_worker(struct mg_gateway *g, int i)
+{
+    struct mg_worker *w = &g->workers[i].worker;
+    uint64_t requests = atomic_load(&w->requests), connections = atomic_load(&w->connections);
+    uint32_t generation = w->generation_first + 0x9e3779;
+    int rc = mg_thread_init(&g->workers[i], g, i, false);
+
+    atomic_store(&w->requests, requests);
+    atomic_store(&w->connections, connections);
+    w->generation_first = generation;
+    g->workers[i].house_requests = requests;
+    return rc;
+}
+
+static int add_workers(struct mg_gateway *g, int wanted, struct mg_error *err)
+{
+    for (int i = g->workers_n; i < wanted; i++) {
+        int rc = init_worker(g, i);
+
+        if (rc != 0)
+            return mg_fail(err, rc, "cannot set up worker %d: %s", i, mg_error_name(rc));
+        rc = mg_thread_start(&g->workers[i]);
+        if (rc != 0) {
+            mg_thread_deinit(&g->workers[i]);
+            mg_this_worker = &g->control.worker;
+            return mg_fail(err, rc, "cannot start the thread of worker %d: %s", i, mg_error_name(rc));
+        }
+        g->workers_n = i + 1;
+        if (g->workers_ever < g->workers_n)
+            g->workers_ever = g->workers_n;
+    }
+    return 0;
+}
+
+void mg_gateway_end_workers(struct mg_gateway *g, int wanted)
+{
+    while (g->workers_n > wanted) {
+        struct mg_thread *t = &g->workers[g->workers_n - 1];
+
+        if (atomic_load(&t->worker.connections_open) || atomic_load(&t->worker.exchanges_open))
+            return;
+        mg_thread_stop(t);
+        mg_thread_join(t);
+        g->workers_n--;
+        mg_log_number_c("worker", t->worker.index);
+        mg_logf(MG_LOG_INFO, "a worker has ended");
+    }
+}
+
 int mg_gateway_start_workers(struct mg_gateway *g, const struct mg_snapshot *s, struct mg_error *err)
 {
     int rc;
 
+    if (g->workers)
+        return add_workers(g, s->workers, err);
     /* Another user may not write there. The sockets listen already: whoever connects now is served in a moment. */
     if (s->user.n || s->group.n)
         write_ports(g, &g->reload.opened);
+    snprintf(g->user, sizeof g->user, "%.*s", (int)s->user.n, s->user.n ? s->user.p : "");
+    snprintf(g->group, sizeof g->group, "%.*s", (int)s->group.n, s->group.n ? s->group.p : "");
     rc = mg_user_become(s->user, s->group, err);
     if (rc != 0)
         return rc;
-    g->workers = calloc((size_t)s->workers, sizeof *g->workers);
+    g->workers = calloc(MG_WORKERS_MAX, sizeof *g->workers);
     if (!g->workers)
         return mg_fail(err, MG_ENOMEM, "out of memory");
-    for (int i = 0; i < s->workers; i++) {
-        rc = mg_thread_init(&g->workers[i], g, i, false);
-        if (rc != 0)
-            return mg_fail(err, rc, "cannot set up worker %d: %s", i, mg_error_name(rc));
-        g->workers_n = i + 1; /* from here on it is taken down with the others */
-        rc = mg_thread_start(&g->workers[i]);
-        if (rc != 0)
-            return mg_fail(err, rc, "cannot start the thread of worker %d: %s", i, mg_error_name(rc));
-    }
-    return 0;
+    return add_workers(g, s->workers, err);
 }
 
 void mg_gateway_ready(struct mg_gateway *g)

@@ -22,7 +22,7 @@ struct mg_gateway_options {
     bool is_supervised;
 };
 
-/* An address that is served, with its sockets while they wait for the workers. */
+/* An address that is served, and its sockets. */
 struct mg_open_address {
     struct mg_list node;           /* in gateway->addresses */
     char key[MG_SOCKET_KEY];
@@ -30,7 +30,7 @@ struct mg_open_address {
     char text[MG_SOCKET_KEY];      /* with the real port */
     int port;                      /* 0: a Unix socket */
     bool is_admin, is_tls;
-    int fds[MG_SOCKETS_MAX];       /* each -1 once its worker has taken it */
+    int fds[MG_SOCKETS_MAX];       /* ours while it is served; workers listen on duplicates */
     int fds_n;
 };
 
@@ -43,11 +43,13 @@ struct mg_gateway {
     struct mg_binder *binder;      /* borrowed */
     struct mg_builder *builder;
     struct mg_thread control;
-    struct mg_thread *workers;     /* NULL before the first snapshot stands */
-    int workers_n;
+    struct mg_thread *workers;     /* MG_WORKERS_MAX of them; NULL before the first snapshot stands */
+    int workers_n;                 /* that run; those from snapshot->workers on are leaving */
+    int workers_ever;              /* what the ones beyond workers_n have counted still counts */
     struct mg_upstream_control *upstreams;
     struct mg_reload reload;
     struct mg_list addresses;
+    char user[64], group[64];      /* of the first snapshot, which we became */
     struct mg_snapshot *snapshot;  /* in force; NULL before the first */
     uv_signal_t signals[MG_GATEWAY_SIGNALS];
     uv_timer_t watch;              /* stalled workers */
@@ -64,8 +66,11 @@ int mg_gateway_run(const struct mg_gateway_options *options, struct mg_binder *b
 void mg_gateway_stop(struct mg_gateway *g, bool at_once);
 /* End with this exit code before anything was served. */
 void mg_gateway_fail(struct mg_gateway *g, int exit_code);
-/* The first snapshot stands: become its user and start its workers. 0 or < 0 with err. */
+/* A snapshot stands: see to it that as many workers run as it wants; for the first one, become its user before. 0 or < 0 with err. */
 int mg_gateway_start_workers(struct mg_gateway *g, const struct mg_snapshot *s, struct mg_error *err);
+/* End the workers beyond `wanted` that have no connection left, from the last one on. Only while no worker but these has anything of a
+ * snapshot that is not in force. */
+void mg_gateway_end_workers(struct mg_gateway *g, int wanted);
 /* The first snapshot is in force. */
 void mg_gateway_ready(struct mg_gateway *g);
 /* From any thread, as mg_worker_post; when there is no memory for a message it tries again, and in the end aborts, since what it says

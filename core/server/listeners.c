@@ -23,6 +23,7 @@ struct mg_listening {
     bool is_held;    /* a connection was accepted by libuv and waits in the handle */
     bool is_closing;
     int turns;       /* of the loop until it is closed */
+    int number;      /* of the address's sockets */
     char key[MG_SOCKET_KEY];
 };
 
@@ -158,7 +159,7 @@ static int open_handle(struct mg_listening *s, uv_loop_t *loop, bool is_unix, in
     return rc;
 }
 
-int mg_listeners_open(struct mg_listeners *l, const char *key, const struct mg_listener_conf *conf, int fd)
+int mg_listeners_open(struct mg_listeners *l, const char *key, int number, const struct mg_listener_conf *conf, int fd)
 {
     struct mg_listening *s = calloc(1, sizeof *s);
 
@@ -168,19 +169,25 @@ int mg_listeners_open(struct mg_listeners *l, const char *key, const struct mg_l
     }
     s->set = l;
     s->conf = conf;
+    s->number = number;
     snprintf(s->key, sizeof s->key, "%s", key);
     return open_handle(s, &l->worker->loop.uv, conf->sa.ss_family == AF_UNIX, fd);
 }
 
-bool mg_listeners_has(const struct mg_listeners *l, const char *key)
+static struct mg_listening *find(const struct mg_listeners *l, const char *key, int number)
 {
     mg_list_each(n, (struct mg_list *)(uintptr_t)&l->all) {
-        const struct mg_listening *s = mg_container(n, struct mg_listening, node);
+        struct mg_listening *s = mg_container(n, struct mg_listening, node);
 
-        if (!s->is_closing && strcmp(s->key, key) == 0)
-            return true;
+        if (!s->is_closing && s->number == number && strcmp(s->key, key) == 0)
+            return s;
     }
-    return false;
+    return NULL;
+}
+
+bool mg_listeners_has(const struct mg_listeners *l, const char *key, int number)
+{
+    return find(l, key, number) != NULL;
 }
 
 void mg_listeners_rebind(struct mg_listeners *l, const char *key, const struct mg_listener_conf *conf)
@@ -195,6 +202,23 @@ void mg_listeners_rebind(struct mg_listeners *l, const char *key, const struct m
 
 /* ---- closing ---- */
 
+static void begin_closing(struct mg_listening *s)
+{
+    s->is_closing = true;
+    s->turns = CLOSE_TURNS;
+    s->set->closing_n++;
+    if (s->is_held)
+        hand_over(s);
+}
+
+void mg_listeners_release(struct mg_listeners *l, const char *key, int number)
+{
+    struct mg_listening *s = find(l, key, number);
+
+    if (s)
+        begin_closing(s);
+}
+
 /* A closed listening socket resets the connections in its queue. So no more handshakes are let in (a filter that
  * drops every segment for the socket), the queue is taken in the loop's next turns, and then it is closed. */
 static void shut_door(struct mg_listening *s)
@@ -205,11 +229,7 @@ static void shut_door(struct mg_listening *s)
 
     if (s->h.handle.type == UV_TCP && uv_fileno(&s->h.handle, &fd) == 0)
         (void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
-    s->is_closing = true;
-    s->turns = CLOSE_TURNS;
-    s->set->closing_n++;
-    if (s->is_held)
-        hand_over(s);
+    begin_closing(s);
 }
 
 static void on_closer(uv_timer_t *timer)

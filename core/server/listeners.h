@@ -24,9 +24,12 @@ struct mg_listeners {
 int mg_listeners_init(struct mg_listeners *l, struct mg_worker *w);
 /* Nothing may be open or closing any more. Its handles close with the loop's next turn. */
 void mg_listeners_deinit(struct mg_listeners *l);
-bool mg_listeners_has(const struct mg_listeners *l, const char *key);
+/* number: which of the address's sockets. */
+bool mg_listeners_has(const struct mg_listeners *l, const char *key, int number);
 /* Take a bound socket (owned, also on failure) and accept on it under `conf`. */
-int mg_listeners_open(struct mg_listeners *l, const char *key, const struct mg_listener_conf *conf, int fd);
+int mg_listeners_open(struct mg_listeners *l, const char *key, int number, const struct mg_listener_conf *conf, int fd);
+/* Another worker serves it (with a duplicate) from now on. Closed here soon after the next mg_listeners_close. */
+void mg_listeners_release(struct mg_listeners *l, const char *key, int number);
 /* From now on by this conf; NULL: close them gently. */
 void mg_listeners_rebind(struct mg_listeners *l, const char *key, const struct mg_listener_conf *conf);
 /* Close those that `keep` refuses (NULL: all): their queue is taken first. done follows, never inside the call. */

@@ -17,6 +17,7 @@ enum { SWEEP_MS = 50, RESOLVE_MS = 2000 };
 struct mg_reload_job {
     struct mg_job job;
     struct mg_gateway *gateway;
+    int workers;                /* that run: those that leave need their part of it too */
     struct mg_build build;
     struct mg_list opened;      /* sockets of addresses that were not served before */
 };
@@ -84,8 +85,9 @@ static char *text_of(const struct mg_error *err)
 static int open_scripts(struct mg_reload_job *job, struct mg_error *err)
 {
     struct mg_snapshot *s = job->build.snapshot;
+    int n = s->workers > job->workers ? s->workers : job->workers;
 
-    for (int i = 0; s->script && i < s->workers; i++) {
+    for (int i = 0; s->script && i < n; i++) {
         int rc = mg_script_open(s->script, i, err);
 
         if (rc != 0)
@@ -176,9 +178,45 @@ static void leave(struct mg_reload *r, struct mg_generation *gen)
     struct mg_gateway *g = r->gateway;
 
     gen->is_leaving = true;
-    gen->leaving = g->workers_n;
+    gen->leaving = 0;
     for (int i = 0; i < g->workers_n; i++)
-        mg_gateway_post(&g->workers[i].worker, leave_here, gen);
+        gen->leaving += (gen->entered & (UINT64_C(1) << i)) != 0;
+    for (int i = 0; i < g->workers_n; i++)
+        if (gen->entered & (UINT64_C(1) << i))
+            mg_gateway_post(&g->workers[i].worker, leave_here, gen);
+}
+
+/* ---- leaving workers ---- */
+
+static void close_idle_here(struct mg_worker *w, void *arg)
+{
+    (void)arg;
+    if (w->is_leaving)
+        mg_client_drain_all(w);
+}
+
+/* One that leaves is like the others, without listeners: it follows snapshots until its last connection has gone. True when nobody
+ * leaves. */
+static bool end_workers(struct mg_reload *r)
+{
+    struct mg_gateway *g = r->gateway;
+    int wanted = g->snapshot ? g->snapshot->workers : g->workers_n;
+    bool is_alone = r->phase == MG_RELOAD_IDLE && g->state == MG_GW_SERVING;
+
+    if (g->workers_n <= wanted || g->state > MG_GW_SERVING)
+        return true;
+    for (int i = 0; i < MG_GENERATIONS; i++)
+        is_alone = is_alone && (!r->generations[i].snapshot || r->generations[i].snapshot == g->snapshot);
+    if (is_alone)
+        mg_gateway_end_workers(g, wanted);
+    for (int i = 0; i < MG_GENERATIONS; i++) /* another worker may take the place of one that has ended */
+        r->generations[i].entered &= (UINT64_C(1) << g->workers_n) - 1;
+    if (r->leave_deadline_ms && mg_loop_now_ms(&g->control.worker.loop) >= r->leave_deadline_ms) {
+        r->leave_deadline_ms = 0;
+        for (int i = wanted; i < g->workers_n; i++)
+            mg_gateway_post(&g->workers[i].worker, close_idle_here, NULL);
+    }
+    return g->workers_n <= wanted;
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -196,17 +234,30 @@ static void on_sweep(uv_timer_t *timer)
         else
             is_done = false;
     }
-    if (is_done)
+    if (end_workers(r) && is_done)
         uv_timer_stop(timer);
+}
+
+static void begin_sweep(struct mg_reload *r)
+{
+    uv_timer_start(&r->sweep, on_sweep, 0, SWEEP_MS);
 }
 
 static void retire(struct mg_reload *r, struct mg_snapshot *s)
 {
     r->generations[s->slot].is_retired = true;
-    uv_timer_start(&r->sweep, on_sweep, 0, SWEEP_MS);
+    if (s->workers > r->gateway->snapshot->workers)
+        r->leave_deadline_ms = mg_loop_now_ms(&r->gateway->control.worker.loop) + r->gateway->snapshot->drain_ms;
+    begin_sweep(r);
 }
 
 /* ---- committing ---- */
+
+/* Somebody changed what only a start can change. */
+static bool is_another_user(const struct mg_gateway *g)
+{
+    return !mg_str_eq(g->snapshot->user, mg_str_c(g->user)) || !mg_str_eq(g->snapshot->group, mg_str_c(g->group));
+}
 
 static void committed(struct mg_worker *control, void *arg)
 {
@@ -223,8 +274,11 @@ static void committed(struct mg_worker *control, void *arg)
     mg_addresses_committed(g, &r->opened);
     if (old)
         retire(r, old);
-    if (asprintf(&text, "snapshot %llu is in force", (unsigned long long)g->snapshot->number) < 0)
+    if (asprintf(&text, "snapshot %llu is in force%s", (unsigned long long)g->snapshot->number,
+                 is_another_user(g) ? "; another `user` or `group` takes a restart" : "") < 0)
         text = NULL;
+    if (is_another_user(g))
+        mg_logf(MG_LOG_WARN, "the config has another `user` or `group`: that takes a restart");
     mg_log_number_c("snapshot", (double)g->snapshot->number);
     mg_log_text_c("digest", g->snapshot->digest);
     mg_logf(MG_LOG_INFO, old ? "reloaded" : "started");
@@ -247,6 +301,8 @@ static void commit_here(struct mg_worker *w, void *arg)
     struct mg_thread *t = mg_container(w, struct mg_thread, worker);
 
     mg_proxy_snapshot(w, r->next);
+    w->is_leaving = !t->is_control && w->index >= r->next->workers;
+    w->is_draining = false;
     mg_addresses_apply(t, r->next, &r->opened);
     mg_listeners_close(&t->listeners, mg_addresses_keep, r->next, listeners_closed, NULL);
 }
@@ -292,6 +348,7 @@ static void abandon(struct mg_reload *r)
     mg_addresses_abandon(r->gateway, &r->opened);
     free_generation(r, &r->generations[r->next->slot]);
     r->next = NULL;
+    begin_sweep(r); /* of the workers that it wanted more */
     finish_failed(r, text);
 }
 
@@ -306,7 +363,7 @@ static void undo_here(struct mg_worker *w, void *arg)
 {
     struct mg_reload *r = arg;
 
-    if (r->entered & (UINT64_C(1) << w->index))
+    if (r->generations[r->next->slot].entered & (UINT64_C(1) << w->index))
         mg_instances_leave(r->next, w->index);
     mg_gateway_post(&r->gateway->control.worker, undone, r);
 }
@@ -319,7 +376,7 @@ static void prepared(struct mg_worker *control, void *arg)
 
     (void)control;
     if (t->prepared.code == 0)
-        r->entered |= UINT64_C(1) << t->worker.index;
+        r->generations[r->next->slot].entered |= UINT64_C(1) << t->worker.index;
     else if (r->error.code == 0)
         r->error = t->prepared;
     if (--r->waiting > 0)
@@ -352,7 +409,6 @@ static void resolved(void *arg)
     if (r->phase != MG_RELOAD_RESOLVING)
         return;
     r->phase = MG_RELOAD_PREPARING;
-    r->entered = 0;
     memset(&r->error, 0, sizeof r->error);
     each_worker(r, prepare_here, false);
 }
@@ -379,7 +435,7 @@ static void built(struct mg_job *j)
     free(mistakes);
     r->next = s;
     r->generations[s->slot] = (struct mg_generation){ .snapshot = s, .number = s->number };
-    if (g->state > MG_GW_SERVING || (!g->workers && mg_gateway_start_workers(g, s, &err) != 0)) {
+    if (g->state > MG_GW_SERVING || mg_gateway_start_workers(g, s, &err) != 0) {
         if (err.code == 0)
             mg_fail(&err, MG_ECANCELED, "the gateway is stopping");
         r->error = err;
@@ -427,8 +483,9 @@ static void begin(struct mg_reload *r)
     r->phase = MG_RELOAD_BUILDING;
     job->job = (struct mg_job){ .run = run_build, .done = built };
     job->gateway = g;
+    job->workers = g->workers_n;
     job->build = (struct mg_build){ .path = g->options.config, .number = ++r->number, .slot = slot,
-                                    .workers = g->workers ? g->workers_n : g->options.workers };
+                                    .workers = g->options.workers };
     mg_list_init(&job->opened);
     mg_builder_do(g->builder, &job->job);
 }

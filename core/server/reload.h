@@ -2,8 +2,11 @@
  *
  *   IDLE -> BUILDING (builder thread: config, plugins, VMs, new sockets)
  *        -> RESOLVING (first answers of the resolver, not for long)
- *        -> PREPARING (each worker: worker_create, on_worker)
+ *        -> PREPARING (each worker, those that are new too: worker_create, on_worker)
  *        -> COMMITTING (each worker: swaps its pointer, opens and closes listeners) -> IDLE
+ *
+ * When fewer workers are wanted, those with the highest indices give up their listeners in COMMITTING. They follow further snapshots like
+ * the others, say `connection: close` in each answer, and end when their last connection has gone.
  *
  * A failure before COMMITTING leaves everything as it was. Asking while one is under way asks for one more after it,
  * however often. A snapshot that is no longer in force is freed when no exchange pins it: the pins are counted by each
@@ -24,6 +27,7 @@ struct mg_reload;
 struct mg_generation {
     struct mg_snapshot *snapshot;   /* NULL: the slot is free. The builder's once free_job is under way: do not look inside */
     uint64_t number;                /* the snapshot's */
+    uint64_t entered;               /* bit of each worker that has its part of it */
     bool is_retired;                /* in force nowhere */
     bool is_leaving;                /* workers are told to give up their part */
     int leaving;                    /* how many have not yet */
@@ -45,10 +49,10 @@ struct mg_reload {
     struct mg_snapshot *next;
     struct mg_list opened;          /* of struct mg_open_address: new with `next` */
     int waiting;                    /* workers that have not answered */
-    uint64_t entered;               /* bit of each worker that has prepared */
     struct mg_error error;          /* of preparing */
     struct mg_list waiters, waiters_next; /* for the one under way; for the one after it */
-    uv_timer_t sweep;               /* while there are retired generations */
+    uv_timer_t sweep;               /* while there are retired generations, or leaving workers */
+    int64_t leave_deadline_ms;      /* then their idle connections are closed; 0: they are told */
     uint64_t number;                /* of the last snapshot begun */
     /* For /status. */
     uint64_t reloads_ok, reloads_failed;

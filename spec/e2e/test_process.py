@@ -245,6 +245,7 @@ def cpu_seconds(pid):
 def test_it_becomes_the_user_of_the_config_after_binding(proxy):
     g, u = proxy(top='user = "nobody",', listen='"127.0.0.1:0"')
     uid = pwd.getpwnam("nobody").pw_uid
+    g.wait_log("started")  # the file of ports is written before the change
     status = open(f"/proc/{g.child_pid()}/status").read()
     line = [x for x in status.splitlines() if x.startswith("Uid:")][0].split()
     assert line[1:] == [str(uid)] * 4

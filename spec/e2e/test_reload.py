@@ -206,3 +206,139 @@ def test_memory_after_two_hundred_reloads_is_that_after_five(gateway, upstream):
     late = settled()
     assert late - early <= 1024, f"{early} KiB, then {late} KiB"
     assert g.ask("GET", "/fixed").body == b"w194"
+
+
+class Load:
+    """Clients that keep their connections and come back when an answer says that it is the last one."""
+
+    def __init__(self, g, n=6):
+        self.g, self.stop, self.errors, self.count = g, threading.Event(), [], 0
+        self.threads = [threading.Thread(target=self.client, args=(k,)) for k in range(n)]
+        for t in self.threads:
+            t.start()
+
+    def client(self, k):
+        try:
+            client, i = self.g.client(), 0
+            while not self.stop.is_set():
+                i += 1
+                target = f"/{k}/{i}"
+                res = client.ask("GET", target)
+                assert (res.status, res.body) == (200, target.encode())
+                self.count += 1
+                if res.headers.get("connection") == "close" or i % 50 == 0:
+                    client.close()
+                    client = self.g.client()
+            client.close()
+        except Exception as e:
+            self.errors.append(repr(e))
+
+    def more(self, n=60):
+        want = self.count + n
+        wait_for(lambda: self.count >= want or self.errors, "more requests")
+
+    def end(self):
+        self.stop.set()
+        for t in self.threads:
+            t.join()
+        assert not self.errors, self.errors
+
+
+def states(g):
+    return [w["state"] for w in g.status()["workers"]]
+
+
+def test_the_number_of_workers_follows_the_config_under_load(gateway, upstream, tmp_path):
+    u = upstream(lambda r, w: answer(body=r.target.encode()))
+    worker_plugin = """
+local mg = require "moongate"
+return { name = "counts", version = "1", doc = "Says on which workers it has begun.",
+         on_worker = function() mg.log.info("a worker begins") end, on_request = function(x) x.ctx.seen = true end }
+"""
+    text = lambda n: config(u.url, f"v{n}", top=f'workers = {n}, drain = "1s", plugin_path = {{ "{tmp_path}/plugins" }}, plugins = {{ "counts" }},')
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "counts.lua").write_text(worker_plugin)
+    g = gateway(text(1), workers=0)
+    load = Load(g)
+    before = 0
+    for n in (3, 2, 1, 3, 1, 2, 1):
+        load.more()
+        g.write(text(n))
+        assert g.reload().status == 200
+        load.more()
+        wait_for(lambda: states(g).count("serving") == n, f"{n} workers")
+        if n == 3:
+            wait_for(lambda: all(w["requests"] > 0 for w in g.status()["workers"]), "each worker to serve")
+        requests = sum(w["requests"] for w in g.status()["workers"])
+        assert requests >= before
+        before = requests
+    load.end()
+    wait_for(lambda: states(g) == ["serving", "ended", "ended"], "the others to end")
+    assert sum(w["requests"] for w in g.status()["workers"]) == load.count
+    scrape = g.admin("GET", "/metrics").body.decode()
+    assert 'moongate_worker_requests_total{worker="2"}' in scrape
+    assert g.ask("GET", "/fixed").body == b"v1"
+
+
+def test_a_worker_that_leaves_finishes_what_is_under_way_and_closes_idle_connections(gateway, upstream):
+    release = threading.Event()
+
+    def slow(request, wire):
+        if request.target == "/slow":
+            release.wait(20)
+        return answer(body=b"late")
+
+    u = upstream(slow)
+    text = lambda n: config(u.url, top=f'workers = {n}, drain = "300ms",')
+    g = gateway(text(3), workers=0)
+    busy, idle = [g.client() for _ in range(12)], [g.client() for _ in range(12)]
+    for client in idle:
+        assert client.ask("GET", "/fixed").status == 200
+    for client in busy:
+        client.request("GET", "/slow")
+    wait_for(lambda: len(u.requests) == 12, "12 requests")
+    assert all(w["exchanges_open"] for w in g.status()["workers"])
+    g.write(text(1))
+    assert g.reload().status == 200
+    kept = g.status()["workers"][0]["connections_open"]
+    wait_for(lambda: sum(w["connections_open"] for w in g.status()["workers"][1:]) ==
+             sum(w["exchanges_open"] for w in g.status()["workers"][1:]), "idle connections to close")
+    assert states(g) == ["serving", "leaving", "leaving"]
+    g.write(config(u.url, "two", top='workers = 1, drain = "300ms",'))
+    assert g.reload().status == 200
+    release.set()
+    closes = [client.response().headers.get("connection") for client in busy]
+    assert closes.count("close") > 0
+    wait_for(lambda: states(g) == ["serving", "ended", "ended"], "the others to end")
+    assert g.status()["workers"][0]["connections_open"] == kept
+    assert g.ask("GET", "/fixed").body == b"two"
+
+
+def test_a_refused_reload_leaves_the_number_of_workers_alone(gateway, upstream):
+    u = upstream()
+    g = gateway(config(u.url, top="workers = 1,"), workers=0)
+    (g.folder / "plugins").mkdir()
+    (g.folder / "plugins" / "fails.lua").write_text("""
+return { name = "fails", doc = "Fails on each worker.", version = "1.0",
+         on_worker = function() error("no luck here") end, on_request = function() end }
+""")
+    g.write(config(u.url, "two", top='workers = 3, plugins = { "fails" },'))
+    for _ in range(3):
+        assert g.reload().status == 422
+    wait_for(lambda: states(g) == ["serving", "ended", "ended"], "the new ones to end")
+    for _ in range(20):
+        assert g.ask("GET", "/fixed").body == b"one"
+    g.write(config(u.url, "three", top="workers = 2,"))
+    assert g.reload().status == 200
+    assert states(g) == ["serving", "serving", "ended"]
+    wait_for(lambda: g.ask("GET", "/fixed").body == b"three" and g.status()["workers"][1]["requests"] > 0, "the second worker to serve")
+
+
+def test_another_user_takes_a_restart_and_the_reload_says_so(gateway, upstream):
+    u = upstream()
+    g = gateway(config(u.url))
+    g.write(config(u.url, top='group = "nogroup",'))
+    done = run("reload", "--admin", f"127.0.0.1:{g.admin_port}")
+    assert done.returncode == 0 and "takes a restart" in done.stdout
+    assert "takes a restart" in g.log()
