@@ -64,6 +64,13 @@ static void generation_next(struct mg_slot *s)
         s->generation = 1;
 }
 
+/* Where the compiler knows a size it writes `rep stos`, which takes longer to begin than libc's memset takes in all. */
+static void zero(char *p, size_t n)
+{
+    __asm__("" : "+r"(n));
+    memset(p, 0, n);
+}
+
 /* All but the arena and identity, and the bulk that is written before it is read: params, and the
  * socket address of the last try. */
 static void clear(struct mg_exchange *x)
@@ -73,9 +80,9 @@ static void clear(struct mg_exchange *x)
     const size_t addr = offsetof(struct mg_exchange, wait.tried.sa), addr_end = offsetof(struct mg_exchange, wait.tried.text);
     const size_t params = offsetof(struct mg_exchange, found.params), params_end = offsetof(struct mg_exchange, found.params_n);
 
-    memset(p + from, 0, addr - from);
-    memset(p + addr_end, 0, params - addr_end);
-    memset(p + params_end, 0, sizeof *x - params_end);
+    zero(p + from, addr - from);
+    zero(p + addr_end, params - addr_end);
+    zero(p + params_end, sizeof *x - params_end);
 }
 
 static struct mg_exchange *make(struct mg_worker *w)

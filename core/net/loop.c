@@ -29,6 +29,7 @@ static void on_tick(uv_timer_t *timer)
     struct mg_loop *loop = mg_container(timer, struct mg_loop, tick);
     int64_t now = mg_loop_now_ms(loop), next;
 
+    mg_loop_time_passed(loop);
     loop->wake_tick = 0; /* what is armed meanwhile is seen below */
     mg_wheel_advance(&loop->wheel, now);
     next = mg_wheel_next_ms(&loop->wheel, now);
@@ -57,7 +58,11 @@ static void flush_pass(struct mg_loop *loop)
     }
 }
 
-void mg_loop_flush(struct mg_loop *loop) { flush_pass(loop); }
+void mg_loop_flush(struct mg_loop *loop)
+{
+    flush_pass(loop);
+    mg_loop_time_passed(loop); /* the event is over */
+}
 
 static void before_sleep(uv_prepare_t *prepare)
 {
@@ -65,6 +70,7 @@ static void before_sleep(uv_prepare_t *prepare)
 
     for (int i = 0; i < PASSES_MAX && !mg_list_empty(&loop->dirty); i++)
         flush_pass(loop);
+    mg_loop_time_passed(loop);
     if (!mg_list_empty(&loop->dirty)) { /* a producer that never fills its socket: let others have a turn */
         loop->wake_tick = 0;
         uv_timer_start(&loop->tick, on_tick, 0, 0);

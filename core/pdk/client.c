@@ -43,7 +43,7 @@ static struct mg_str address_text(struct mg_exchange *x, const uint8_t *addr)
 struct mg_str mg_client_ip_text(struct mg_exchange *x)
 {
     if (!x->client_ip.n)
-        x->client_ip = address_text(x, x->client_addr);
+        x->client_ip = memcmp(x->client_addr, x->peer_addr, 16) ? address_text(x, x->client_addr) : mg_client_peer_text(x);
     return x->client_ip;
 }
 

@@ -63,6 +63,7 @@ static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict 
         x->answer = f->answer;
     }
     x->in_step = false;
+    mg_loop_time_passed(&x->worker->loop);
     mg_worker_runs(x->worker, f->running, f->running_entry, f->running_phase);
     x->phase = f->phase;
     x->entry = f->entry;

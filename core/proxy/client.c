@@ -1,6 +1,5 @@
 /* client.c - accepting connections, their timeouts, and the ports that they came through. */
 #include "proxy/run.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -146,12 +145,12 @@ void mg_client_wait(struct mg_client *c, enum mg_client_wait what)
     int64_t ms;
 
     c->waits_for = (uint8_t)what;
+    if (what == MG_CW_NOTHING)
+        return; /* the next wait begins soon; client_late sees that there is none */
     c->active_ms = mg_loop_now_ms(&c->worker->loop);
     ms = wait_ms(c);
     if (ms > 0)
-        mg_loop_arm(&c->worker->loop, &c->timer, ms);
-    else
-        mg_loop_disarm(&c->worker->loop, &c->timer);
+        mg_loop_arm_by(&c->worker->loop, &c->timer, ms);
 }
 
 static void client_late(struct mg_timer *t)
@@ -160,6 +159,8 @@ static void client_late(struct mg_timer *t)
     int64_t active = c->active_ms, left;
     struct mg_exchange *x = c->x;
 
+    if (wait_ms(c) <= 0) /* nothing is waited for, or for any time */
+        return;
     if (c->waits_for != MG_CW_HEAD && c->waits_for != MG_CW_BODY && c->stream.wrote_ms > active)
         active = c->stream.wrote_ms;
     left = wait_ms(c) - (mg_loop_now_ms(&c->worker->loop) - active);
@@ -201,7 +202,7 @@ static bool on_begin(struct mg_h1 *h, struct mg_leg *leg)
     x->chain = w->snapshot->global;
     x->script_host = w->snapshot->script;
     x->is_https = c->is_secure;
-    x->started_us = mg_clock_monotonic_us();
+    x->started_us = mg_loop_now_us(&w->loop);
     memcpy(x->client_addr, c->peer_addr, 16);
     memcpy(x->peer_addr, c->peer_addr, 16);
     x->peer_port = c->peer_port;

@@ -36,7 +36,7 @@ struct mg_client {
 };
 enum mg_client_wait { MG_CW_NOTHING = 0, MG_CW_TLS, MG_CW_IDLE, MG_CW_HEAD, MG_CW_BODY, MG_CW_WRITE };
 
-/* Arm the client's timer for one of these waits with its timeout; NOTHING disarms. */
+/* Begin one of these waits, with its timeout, or end it: NOTHING. */
 void mg_client_wait(struct mg_client *c, enum mg_client_wait what);
 
 #endif

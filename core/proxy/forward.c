@@ -328,9 +328,10 @@ static const uint64_t claims = BIT(MG_H_FORWARDED) | BIT(MG_H_X_FORWARDED_FOR) |
 
 int mg_forward_request(struct mg_exchange *x, struct mg_head *out)
 {
-    bool trusted = x->peer_is_trusted;
-    struct mg_str peer = mg_client_peer_text(x);
+    int added = x->snapshot->forwarded & (MG_FWD_X | MG_FWD_RFC7239);
+    struct mg_str peer = added ? mg_client_peer_text(x) : MG_STR("");
     struct mg_headers *h = &out->headers;
+    bool trusted = x->peer_is_trusted;
 
     out->target = target_out(x);
     if (!out->target.p || !peer.p || copy_headers(x, h) || host_out(x, out))

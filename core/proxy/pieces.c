@@ -3,7 +3,6 @@
  * A sender is paused (its leg's `pause`) while nobody wants its bytes: before the upstream is there, while a plugin
  * waits, while the other leg's output is over its mark. The two *_flow functions derive that from the state. */
 #include "proxy/run.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
@@ -60,7 +59,7 @@ static void request_out(struct mg_exchange *x)
         rc = up->ops->send_data(up, b->piece, last || b->piece.n < SMALL_PIECE ? MG_MORE : 0);
     if (rc >= 0 && last) {
         b->ended = true;
-        x->sent_us = mg_clock_monotonic_us();
+        x->sent_us = mg_loop_now_us(&x->worker->loop);
         rc = up->ops->send_end(up, b->trailers);
         mg_up_watch(x, -1, true);
     }
@@ -225,7 +224,7 @@ void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last)
     b->seen_bytes += (int64_t)bytes.n;
     if (last) {
         b->got_end = true;
-        x->upstream_end_us = mg_clock_monotonic_us();
+        x->upstream_end_us = mg_loop_now_us(&x->worker->loop);
         mg_loop_disarm(&x->worker->loop, &x->io_timer);
     }
     if (b->ended || (bytes.n == 0 && !last))

@@ -8,7 +8,6 @@
  * operation. RESPOND may wait while a plugin gathers the body; STREAM passes pieces until both sides have ended. The client
  * leaving leads to LOG from anywhere. */
 #include "proxy/run.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "pdk/client.h"
 #include "pdk/problem.h"
@@ -71,7 +70,7 @@ void mg_run_end(struct mg_exchange *x)
     mg_up_release(x);
     mg_op_cancel_all(x);
     x->is_waiting = false;
-    x->ended_us = mg_clock_monotonic_us();
+    x->ended_us = mg_loop_now_us(&x->worker->loop);
     if (x->down) {
         mg_client_keep(x);
         x->down_bytes_in = x->down->head_bytes_in + x->down->body_bytes_in;

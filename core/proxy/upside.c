@@ -1,6 +1,5 @@
 /* upside.c - the upstream's side of an exchange: a connection, the head, and what may go wrong. */
 #include "proxy/run.h"
-#include "base/clock.h"
 #include "base/log.h"
 
 /* ---- what a failure is called, and what the client is told --------------------------------- */
@@ -93,7 +92,7 @@ void mg_up_watch(struct mg_exchange *x, int64_t ms, bool first_byte)
     x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
     x->io_timer.fire = io_late;
     if (ms > 0)
-        mg_loop_arm(&x->worker->loop, &x->io_timer, ms);
+        mg_loop_arm_by(&x->worker->loop, &x->io_timer, ms); /* io_late looks at up_active_ms */
     else
         mg_loop_disarm(&x->worker->loop, &x->io_timer);
 }
@@ -105,7 +104,7 @@ static void on_head(struct mg_leg *leg, struct mg_head *head)
     struct mg_exchange *x = leg->owner;
 
     mg_run_enter(x);
-    x->first_byte_us = mg_clock_monotonic_us();
+    x->first_byte_us = mg_loop_now_us(&x->worker->loop);
     x->res = head;
     x->source = MG_SOURCE_UPSTREAM;
     mg_upstream_report(x->upconn, 0);
@@ -188,7 +187,7 @@ static void attach(struct mg_exchange *x, struct mg_upconn *conn)
     x->target_text = mg_str_c(conn->address->text);
     if (x->chain->steps_n[MG_ON_LOG] || x->chain->steps_n[MG_ON_RESPONSE]) /* the connection may go before the exchange */
         x->target_text = mg_arena_copy(&x->arena, x->target_text.p, x->target_text.n);
-    x->connected_us = conn->is_reused ? x->upstream_us : mg_clock_monotonic_us();
+    x->connected_us = conn->is_reused ? x->upstream_us : mg_loop_now_us(&x->worker->loop);
     x->tries++;
     conn->h1.leg.owner = x;
     conn->h1.leg.events = &up_events;
@@ -218,7 +217,7 @@ int mg_up_take(struct mg_exchange *x)
     struct mg_upconn *conn;
 
     if (!x->upstream_us)
-        x->upstream_us = mg_clock_monotonic_us();
+        x->upstream_us = mg_loop_now_us(&x->worker->loop);
     x->wait.done = taken;
     x->wait.fresh = x->was_retried;
     x->wait.connect_ms = x->route->connect_ms;
@@ -243,7 +242,7 @@ void mg_up_release(struct mg_exchange *x)
     x->up_bytes_in += up->head_bytes_in + up->body_bytes_in;
     x->up_bytes_out += up->head_bytes_out + up->body_bytes_out;
     if (!x->upstream_end_us)
-        x->upstream_end_us = mg_clock_monotonic_us();
+        x->upstream_end_us = mg_loop_now_us(&x->worker->loop);
     x->up = NULL;
     x->upconn = NULL;
     x->up_full = false;
