@@ -53,6 +53,7 @@ struct mg_gateway {
     struct mg_snapshot *snapshot;  /* in force; NULL before the first */
     uv_signal_t signals[MG_GATEWAY_SIGNALS];
     uv_timer_t watch;              /* stalled workers */
+    int quiet_looks;               /* of it, in a row, that met no work */
     uv_timer_t drain;
     int64_t drain_deadline_ms;
     int drain_waiting;             /* workers that still close listeners */

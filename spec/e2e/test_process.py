@@ -170,6 +170,37 @@ MG_PLUGIN_EXPORT = { .abi = MG_PLUGIN_ABI, .size = sizeof(struct mg_plugin), .na
     g.log_file.write_text("\n".join(line for line in text.splitlines() if "crash: SIGSEGV" not in line and "Sanitizer" not in line))
 
 
+def test_a_plugin_that_holds_a_worker_is_named(gateway, tmp_path, upstream):
+    u = upstream()
+    source = tmp_path / "sleeps.c"
+    source.write_text("""
+#include <moongate/plugin.h>
+#include <unistd.h>
+static enum mg_verdict on_request(struct mg_x *x, void *self, void *local)
+{ (void)x; (void)self; (void)local; usleep(300000); return MG_CONTINUE; }
+MG_PLUGIN_EXPORT = { .abi = MG_PLUGIN_ABI, .size = sizeof(struct mg_plugin), .name = "sleeps", .version = "1", .doc = "Sleeps.",
+  .field_bytes = sizeof(struct mg_field), .on_request = on_request };
+""")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    include = os.path.join(os.path.dirname(__file__), "../../include")
+    subprocess.run(["cc", "-shared", "-fPIC", "-D_DEFAULT_SOURCE", f"-I{include}", "-o", folder / "sleeps.so", source], check=True)
+    g = gateway(f"""return {{ listen = "127.0.0.1:0", plugin_path = {{ "{folder}" }},
+      routes = {{ {{ "slow", path = "/slow", upstream = "{u.url}", plugins = {{ "sleeps" }} }},
+                  {{ "good", path = "/good", upstream = "{u.url}" }} }} }}""")
+    for _ in range(20):
+        assert g.ask("GET", "/good").status == 200
+    assert "holds a worker" not in g.log()
+
+    def reported():
+        assert g.ask("GET", "/good").status == 200
+        assert g.ask("GET", "/slow").status == 200
+        return "a plugin holds a worker: plugin sleeps, phase on_request, route slow" in g.log()
+
+    wait_for(reported, "the report")
+    g.wait_log("the worker goes on")
+
+
 def test_a_unix_socket_is_served_and_removed(proxy, tmp_path):
     path = tmp_path / "gate.sock"
     g, u = proxy(listen=f'"unix:{path}"', workers=2)
