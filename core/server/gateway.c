@@ -135,8 +135,10 @@ void mg_gateway_stop(struct mg_gateway *g, bool at_once)
     }
     if (g->state == MG_GW_SERVING)
         begin_drain(g);
-    if (at_once)
+    if (at_once && g->drain_deadline_ms) {
+        mg_logf(MG_LOG_WARN, "stopping now: what is under way is cut");
         g->drain_deadline_ms = 0;
+    }
 }
 
 /* ---- signals ---- */
@@ -160,7 +162,7 @@ static void on_signal(uv_signal_t *handle, int number)
     else if (number == SIGUSR1)
         reopen_logs();
     else if (number == SIGTERM)
-        mg_gateway_stop(g, false);
+        mg_gateway_stop(g, g->state == MG_GW_DRAINING && !g->options.is_supervised); /* a service manager may tell both processes */
     else if (number == SIGQUIT)
         mg_gateway_stop(g, true);
     else if (number == SIGINT)

@@ -171,7 +171,7 @@ static void on_signal(struct supervisor *s, int number)
             s->restart_at_ms = now_ms(); /* somebody mended the config */
         break;
     case SIGUSR1: forward(s, SIGUSR1); break;
-    case SIGTERM: stop(s, false); break;
+    case SIGTERM: stop(s, s->is_stopping); break;
     case SIGINT: stop(s, s->interrupts++ > 0); break;
     case SIGQUIT: stop(s, true); break;
     default: break;

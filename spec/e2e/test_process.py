@@ -82,6 +82,69 @@ def test_a_drain_has_an_end(proxy):
     assert time.monotonic() - begun < 15
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+@pytest.mark.parametrize("args", [(), ("--no-supervisor",)], ids=["supervised", "alone"])
+def test_a_second_signal_ends_a_drain_at_once_and_says_so(proxy, args, number):
+    def never(request, wire):
+        wire.sock.recv(1)
+        raise Ended()
+
+    g, u = proxy(never, args=args)
+    client = g.client()
+    client.request()
+    u.wait()
+    g.signal(number)
+    g.wait_log("finishing what is under way")
+    time.sleep(0.3)
+    assert g.process.poll() is None and "cut" not in g.log()
+    begun = time.monotonic()
+    g.signal(number)
+    assert g.wait_end() == 0
+    assert time.monotonic() - begun < 15
+    assert "stopping now: what is under way is cut" in g.log()
+
+
+def test_a_drain_asked_of_both_processes_is_one_drain(proxy):
+    release = threading.Event()
+
+    def slow(request, wire):
+        release.wait(20)
+        return answer(body=b"late")
+
+    g, u = proxy(slow)
+    client = g.client()
+    client.request()
+    u.wait()
+    child = g.child_pid()
+    os.kill(child, signal.SIGTERM)
+    g.signal(signal.SIGTERM)
+    g.wait_log("finishing what is under way")
+    time.sleep(0.3)
+    release.set()
+    assert client.response().body == b"late"
+    assert g.wait_end() == 0
+
+
+def test_a_killed_supervisor_lets_the_gateway_process_finish(proxy):
+    release = threading.Event()
+
+    def slow(request, wire):
+        release.wait(20)
+        return answer(body=b"late")
+
+    g, u = proxy(slow)
+    client = g.client()
+    client.request()
+    u.wait()
+    child = g.child_pid()
+    g.process.kill()
+    g.process.wait()
+    g.wait_log("finishing what is under way")
+    release.set()
+    assert client.response().body == b"late"
+    wait_for(lambda: not os.path.exists(f"/proc/{child}"), "the gateway process to end")
+
+
 def test_sigquit_ends_at_once(proxy):
     def never(request, wire):
         wire.sock.recv(1)
