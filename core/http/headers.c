@@ -199,8 +199,9 @@ static int remove_from(struct mg_headers *h, struct mg_header *f, int id, const 
     return count;
 }
 
-static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value)
+int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value)
 {
+    struct mg_str name = mg_header_id_name(id);
     struct mg_header *f = find_from(h, 0, id, name.p, name.n);
 
     if (!f)
@@ -212,16 +213,6 @@ static int set(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str n
     f->flags = 0;
     remove_from(h, f + 1, id, name.p, name.n);
     return 0;
-}
-
-int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value)
-{
-    return set(h, a, mg_header_id_of(name), name, value);
-}
-
-int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value)
-{
-    return set(h, a, id, mg_header_id_name(id), value);
 }
 
 int mg_headers_put(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str name, struct mg_str value, bool replace)

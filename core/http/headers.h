@@ -51,7 +51,6 @@ struct mg_header *mg_headers_next(const struct mg_headers *h, const struct mg_he
 /* Append; name and value are borrowed (they live in the arena or are literals). 0 or MG_ENOMEM. */
 int mg_headers_add(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value);
 int mg_headers_add_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
-int mg_headers_set(struct mg_headers *h, struct mg_arena *a, struct mg_str name, struct mg_str value);
 int mg_headers_set_id(struct mg_headers *h, struct mg_arena *a, int id, struct mg_str value);
 /* Set (or add, without `replace`) a copy of a field of which the caller has made sure, by mg_header_name_ok and
  * mg_header_value_ok, that it can be sent: it is not looked through again on its way out. id: mg_header_id_of(name). */

@@ -312,11 +312,6 @@ static void on_h1_done(struct mg_h1 *h)
 
 static const struct mg_h1_events codec_events = { .on_idle = on_h1_idle, .on_done = on_h1_done };
 
-void mg_upstream_give(struct mg_upconn *c)
-{
-    on_h1_idle(&c->h1);
-}
-
 /* ---- birth and death ---- */
 
 static bool server_name(struct mg_str host, char *out, size_t room)

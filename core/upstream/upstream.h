@@ -119,8 +119,7 @@ struct mg_upconn *mg_upstream_take(struct mg_upstreams_local *u, const struct mg
 /* Stop waiting: done will not be called. Harmless when it was called already, and on a wait that is all zero. */
 void mg_upstream_cancel(struct mg_upconn_wait *w);
 /* The exchange starts conn->h1 (mg_h1_start) and releases its leg; the codec's on_idle puts the connection back into its
- * pool, on_done closes it. Nothing to call; but one that was taken and never started is given back by this. */
-void mg_upstream_give(struct mg_upconn *conn);
+ * pool, on_done closes it. */
 
 /* Count an outcome for the target (passive health later): 0 or an error code. */
 void mg_upstream_report(struct mg_upconn *conn, int error);
