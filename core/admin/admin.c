@@ -94,8 +94,10 @@ static void serve(struct mg_exchange *x)
             continue;
         if (mg_str_eq(x->req->method_text, mg_str_c(pages[i].method)) || (is_get && x->req->method == MG_M_HEAD))
             pages[i].serve(x);
+        else if (is_get)
+            mg_answer_not_allowed(x, MG_STR("GET, HEAD"), MG_STR("ask with GET\n"));
         else
-            plain(x, 405, is_get ? MG_STR("ask with GET\n") : MG_STR("ask with POST\n"));
+            mg_answer_not_allowed(x, MG_STR("POST"), MG_STR("ask with POST\n"));
         return;
     }
     plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics and POST /reload\n"));

@@ -53,6 +53,15 @@ static void give_up(struct mg_exchange *x)
     mg_run_end(x);
 }
 
+/* A field of the answer just set. Without memory for it the answer goes without. */
+static void set_field(struct mg_exchange *x, int id, struct mg_str value)
+{
+    struct mg_str copy = value.n ? mg_arena_copy(&x->arena, value.p, value.n) : mg_str(NULL, 0);
+
+    if (copy.p && x->res)
+        mg_headers_set_id(&x->res->headers, &x->arena, id, copy);
+}
+
 static void set_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_str body)
 {
     struct mg_head *head = take_over(x, status, MG_SOURCE_GATEWAY);
@@ -63,18 +72,22 @@ static void set_answer(struct mg_exchange *x, int status, struct mg_str type, st
         return;
     }
     head->length = (int64_t)body.n;
-    if (type.n) {
-        struct mg_str copy = mg_arena_copy(&x->arena, type.p, type.n);
-
-        if (copy.p)
-            mg_headers_set_id(&head->headers, &x->arena, MG_H_CONTENT_TYPE, copy);
-    }
+    set_field(x, MG_H_CONTENT_TYPE, type);
 }
 
 void mg_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_str body)
 {
     mg_run_enter(x);
     set_answer(x, status, type, body);
+    mg_run(x);
+    mg_run_leave(x);
+}
+
+void mg_answer_not_allowed(struct mg_exchange *x, struct mg_str allow, struct mg_str text)
+{
+    mg_run_enter(x);
+    set_answer(x, 405, MG_STR("text/plain; charset=utf-8"), text);
+    set_field(x, MG_H_ALLOW, allow);
     mg_run(x);
     mg_run_leave(x);
 }

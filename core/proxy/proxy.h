@@ -22,6 +22,8 @@ void mg_client_close_all(struct mg_worker *w);
 extern void (*mg_proxy_admin)(struct mg_exchange *x);
 /* An answer made by the gateway; body is copied. type may be "". */
 void mg_answer(struct mg_exchange *x, int status, struct mg_str type, struct mg_str body);
+/* …405, with the methods that are allowed ("GET, HEAD"; copied) and a text. */
+void mg_answer_not_allowed(struct mg_exchange *x, struct mg_str allow, struct mg_str text);
 /* …with the error body, the failure's token for the log and x-moongate-error ("connect_refused"; may be NULL) and a detail for the client. */
 void mg_answer_error(struct mg_exchange *x, int status, const char *failure, const char *detail);
 

@@ -45,6 +45,13 @@ def test_other_asks_are_refused(proxy, method, target, status):
     assert client.ask(method, target, body=b"" if method == "POST" else None).status == status
 
 
+@pytest.mark.parametrize("method, target, allow", [("POST", "/status", "GET, HEAD"), ("GET", "/reload", "POST")])
+def test_a_wrong_method_is_told_which_are_right(proxy, method, target, allow):
+    g, u = proxy()
+    res = Client(("127.0.0.1", g.admin_port)).ask(method, target, body=b"" if method == "POST" else None)
+    assert res.status == 405 and res.headers.all("allow") == [allow]
+
+
 def test_the_admin_listener_may_be_a_unix_socket(gateway, tmp_path):
     path = tmp_path / "admin.sock"
     config = tmp_path / "gateway.lua"
