@@ -131,7 +131,7 @@ struct mg_exchange {
     uint64_t seen;                  /* entries whose `when` was asked: bit set */
     uint64_t skipped;               /* of those, `when` said no */
     uint64_t began;                 /* entries that saw the request (on_response runs for these) */
-    int last_entry;                 /* entry that answered; -1: none */
+    bool told_why;                  /* whoever ran the step has logged why it fails */
     struct mg_list ops;
     int ops_next;
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */

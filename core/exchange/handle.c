@@ -123,7 +123,6 @@ struct mg_exchange *mg_exchange_new(struct mg_worker *w, size_t budget)
     x->handle = (uint64_t)w->index << (SLOT_BITS + GENERATION_BITS) | (uint64_t)x->slot << GENERATION_BITS |
                 w->slots[x->slot].generation;
     mg_arena_init(&x->arena, &w->loop.chunks, budget);
-    x->last_entry = -1;
     mg_list_init(&x->ops);
     mg_list_init(&x->woken_node);
     mg_timer_init(&x->plugin_timer, NULL);

@@ -7,7 +7,7 @@
  *
  * `mg_chain_run` goes on from x->step and returns
  *   MG_CONTINUE  the phase is over
- *   MG_RESPOND   entry x->last_entry recorded an answer
+ *   MG_RESPOND   an entry recorded an answer
  *   MG_WAIT      an operation is under way; the proxy is called (mg_exchange_woken) when one has ended, then calls mg_chain_wake
  *   MG_ERROR     an entry failed and its on_error is "fail" (already logged) */
 #ifndef MG_PLUGIN_CHAIN_H

@@ -48,6 +48,7 @@ static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_
     x->phase = (uint8_t)phase;
     x->entry = (uint8_t)e->index;
     x->in_step = true;
+    x->told_why = false;
     f->answer_head = x->answer_head;
     f->answer = x->answer;
     if (is_body(phase)) /* a head's entry may wait meanwhile, with an answer of its own */
@@ -86,8 +87,10 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
 {
     struct mg_body *b = &x->body[phase == MG_ON_RESPONSE_BODY ? MG_RESPONSE : MG_REQUEST];
 
-    mg_log_text_c("phase", mg_str_c(mg_phase_name(phase)));
-    mg_logf(MG_LOG_ERROR, "%s", why);
+    if (!x->told_why) {
+        mg_log_text_c("phase", mg_str_c(mg_phase_name(phase)));
+        mg_logf(MG_LOG_ERROR, "%s", why);
+    }
     x->answer_head = NULL;
     if (!e->continue_on_error)
         return MG_ERROR;
@@ -115,7 +118,6 @@ static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, i
         if (x->answer_head) {
             if (!is_body(phase))
                 x->undo = NULL;
-            x->last_entry = e->index;
             return v;
         }
         return fail(x, e, phase, "the plugin says that it answers, but recorded no answer");

@@ -51,6 +51,7 @@ static struct mg_vm *call(struct mg_exchange *x, int32_t function, const char *w
 
     if (!vm || wrapper_of(vm, function, &err) != 0 || !lua_checkstack(vm->L, 8)) {
         mg_logf(MG_LOG_ERROR, "%s: %s", what, err.code ? err.message : "there is no Lua VM on this worker");
+        x->told_why = true;
         return NULL;
     }
     before = vm->now;
@@ -64,6 +65,7 @@ static struct mg_vm *call(struct mg_exchange *x, int32_t function, const char *w
     vm->now = before;
     if (rc != 0) {
         mg_trouble_log(vm, vm->L, rc, what);
+        x->told_why = true;
         lua_pop(vm->L, 2);
         return NULL;
     }
@@ -96,6 +98,7 @@ static int take(struct mg_exchange *x, lua_State *L, struct mg_datum *out)
         return MG_ENOMEM;
     default:
         mg_logf(MG_LOG_ERROR, "function: it returned a %s, where nil, a boolean, a number or text may stand", luaL_typename(L, -1));
+        x->told_why = true;
         return MG_EINVAL;
     }
 }

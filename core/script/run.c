@@ -124,10 +124,12 @@ void mg_script_exchange_end(struct mg_exchange *x)
 
 /* ---- running ---- */
 
-static enum mg_verdict complain(const char *what, const char *message)
+static enum mg_verdict complain(struct mg_exchange *x, const char *what, const char *message)
 {
     mg_log_text_c("phase", mg_str_c(what));
     mg_logf(MG_LOG_ERROR, "plugin failed: %s", message);
+    if (x)
+        x->told_why = true;
     return MG_ERROR;
 }
 
@@ -140,9 +142,9 @@ static enum mg_verdict finished(struct mg_vm *vm, struct mg_exchange *x, struct 
 
     coro_give(vm, c);
     if (says_respond && !x->answer_head)
-        return complain(phase, "it says that it answered, but there is no answer");
+        return complain(x, phase, "it says that it answered, but there is no answer");
     if (!says_respond && type != LUA_TNIL && type != LUA_TBOOLEAN)
-        return complain(phase, "a handler returns nothing, or what x:respond() returned");
+        return complain(x, phase, "a handler returns nothing, or what x:respond() returned");
     return x->answer_head && c->phase != MG_ON_LOG ? MG_RESPOND : MG_CONTINUE;
 }
 
@@ -154,14 +156,14 @@ static enum mg_verdict suspended(struct mg_vm *vm, struct mg_exchange *x, struct
 
     if (lua_gettop(c->co) < 2 || lua_topointer(c->co, 1) != vm->wait_mark) {
         coro_drop(vm, c);
-        return complain(phase, "a handler may not call coroutine.yield outside a coroutine of its own");
+        return complain(x, phase, "a handler may not call coroutine.yield outside a coroutine of its own");
     }
     c->op = (int)lua_tointeger(c->co, 2);
     lua_settop(c->co, 0);
     sx = script_x(x, vm->script);
     if (!sx) {
         coro_drop(vm, c);
-        return complain(phase, "the exchange is over its memory budget");
+        return complain(x, phase, "the exchange is over its memory budget");
     }
     c->next = sx->waiting;
     sx->waiting = c;
@@ -187,6 +189,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
         verdict = suspended(vm, x, c);
     else {
         mg_trouble_log(vm, c->co, rc, mg_script_phase_names[c->phase]);
+        x->told_why = true;
         coro_drop(vm, c);
         verdict = MG_ERROR;
     }
@@ -202,10 +205,10 @@ enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int ph
     struct mg_coro *c;
 
     if (!vm || !x)
-        return complain(mg_script_phase_names[phase], "there is no Lua VM on this worker");
+        return complain(x, mg_script_phase_names[phase], "there is no Lua VM on this worker");
     c = coro_take(vm);
     if (!c)
-        return complain(mg_script_phase_names[phase], "no memory for a coroutine");
+        return complain(x, mg_script_phase_names[phase], "no memory for a coroutine");
     c->instance = in;
     c->phase = phase;
     /* None of these allocates, and a coroutine has room for 20 values. */

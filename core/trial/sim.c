@@ -500,7 +500,6 @@ static void begin(struct mg_sim *sim)
     x->script_host = t->script;
     x->chain = sim->route.chain;
     x->route = &sim->route;
-    x->last_entry = -1;
     x->started_us = mg_clock_monotonic_us();
     x->started_wall_us = mg_clock_wall_us();
     sim->upstream.name = mg_sim_text(sim, "upstream_name");

@@ -41,7 +41,6 @@ static void a_used_struct_comes_back_cleared(void **state)
     assert_int_equal(f->x->found.params_n, 0);
     assert_int_equal(f->x->body[1].gather, MG_GATHER_NO);
     assert_string_equal(f->x->wait.tried.text, "");
-    assert_int_equal(f->x->last_entry, -1);
 }
 
 static void a_handle_of_another_worker_finds_nothing_here(void **state)
