@@ -152,21 +152,34 @@ static void give(struct mg_h1 *h, const char *p, size_t n)
 {
     h->leg.body_bytes_in += n;
     h->rest -= (uint32_t)n;
+    h->leg.at_end = h->state == MG_H1_ENDING;
     if (!h->is_mute)
         h->leg.events->on_data(&h->leg, mg_str(p, n));
     else if ((h->extra_in += (uint32_t)n) > MG_H1_DISCARD_MAX)
         mg_h1_fail(h, MG_ETOOBIG, 0, "more than is read after an answer");
 }
 
+/* Is the plain end of a chunked body there already? Its length, or 0. */
+static size_t last_chunk(const char *p, size_t n)
+{
+    static const char end[] = "\r\n0\r\n\r\n";
+
+    return n >= sizeof end - 1 && memcmp(p, end, sizeof end - 1) == 0 ? sizeof end - 1 : 0;
+}
+
 static long step_length(struct mg_h1 *h, const char *p, size_t n)
 {
     size_t part = (uint64_t)n < (uint64_t)h->left_in ? n : (size_t)h->left_in;
+    size_t after = 0;
 
     h->left_in -= (int64_t)part;
+    if (h->left_in == 0 && h->state == MG_H1_CHUNK_DATA)
+        after = last_chunk(p + part, n - part);
     if (h->left_in == 0)
-        enter(h, h->state == MG_H1_LENGTH ? MG_H1_ENDING : MG_H1_CHUNK_CRLF);
+        enter(h, h->state == MG_H1_LENGTH || after ? MG_H1_ENDING : MG_H1_CHUNK_CRLF);
+    h->rest -= (uint32_t)after;
     give(h, p, part);
-    return (long)part;
+    return (long)(part + after);
 }
 
 static long step_chunk_line(struct mg_h1 *h, const char *p, size_t n)

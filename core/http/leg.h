@@ -21,7 +21,8 @@ struct mg_leg_events {
     void (*on_head)(struct mg_leg *leg, struct mg_head *head);
     /* 1xx but 101; upstream legs only. */
     void (*on_interim)(struct mg_leg *leg, struct mg_head *head);
-    /* A piece of the body; the bytes are valid during the call. */
+    /* A piece of the body; the bytes are valid during the call. leg->at_end: the last one, and on_end follows at once,
+     * without trailers. A body whose end is seen later only (chunks, a close) ends in an on_end of its own. */
     void (*on_data)(struct mg_leg *leg, struct mg_str bytes);
     /* The message is complete; trailers are NULL when there are none. Also directly after on_head when there is no body. */
     void (*on_end)(struct mg_leg *leg, struct mg_headers *trailers);
@@ -55,7 +56,7 @@ struct mg_leg {
     struct mg_arena *arena;      /* where heads and trailers are put; the owner's */
     struct mg_stream *stream;    /* the connection underneath, for addresses, TLS facts */
     uint64_t head_bytes_in, body_bytes_in, body_bytes_out, head_bytes_out;
-    unsigned got_end : 1, sent_end : 1, is_paused : 1, was_reset : 1;
+    unsigned got_end : 1, at_end : 1, sent_end : 1, is_paused : 1, was_reset : 1;
 };
 
 #endif

@@ -212,7 +212,8 @@ static enum next step_route(struct mg_exchange *x)
     if (!route) {
         if (x->found.path_exists) {
             mg_answer_error(x, 405, NULL, "This method is not allowed here.");
-            mg_headers_set_id(&x->res->headers, &x->arena, MG_H_ALLOW, x->found.allow);
+            if (x->res) /* NULL: there was no memory left for an answer */
+                mg_headers_set_id(&x->res->headers, &x->arena, MG_H_ALLOW, x->found.allow);
         } else {
             mg_answer_error(x, 404, NULL, "No route matches this request.");
         }
@@ -442,7 +443,7 @@ static void on_data(struct mg_leg *leg, struct mg_str bytes)
     struct mg_exchange *x = leg->owner;
 
     mg_run_enter(x);
-    mg_pieces_request(x, bytes, false);
+    mg_pieces_request(x, bytes, leg->at_end);
     mg_run(x);
     mg_run_leave(x);
 }

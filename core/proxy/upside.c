@@ -136,7 +136,7 @@ static void on_data(struct mg_leg *leg, struct mg_str bytes)
 
     mg_run_enter(x);
     x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
-    mg_pieces_response(x, bytes, false);
+    mg_pieces_response(x, bytes, leg->at_end);
     mg_run(x);
     mg_run_leave(x);
 }
@@ -145,6 +145,8 @@ static void on_end(struct mg_leg *leg, struct mg_headers *trailers)
 {
     struct mg_exchange *x = leg->owner;
 
+    if (x->body[MG_RESPONSE].got_end)
+        return; /* it came with the last bytes */
     mg_run_enter(x);
     x->body[MG_RESPONSE].trailers = trailers;
     mg_pieces_response(x, mg_str(NULL, 0), true);

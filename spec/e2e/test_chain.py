@@ -300,6 +300,7 @@ def test_an_error_in_lua_is_500_with_an_id_and_told_in_the_log(chain):
     number = next(i for i, l in enumerate(config, 1) if "return t.field" in l)
     assert "gateway.lua" in line and re.search(rf"\bline={number}\b|gateway\.lua:{number}:", line), line
     assert said["status"] == 500
+    assert [l for l in g.log().splitlines() if ident in l and " error " in l] == [line], "one line says it all"
     assert g.ask(target="/x").status == 500, "the worker lives on"
 
 
@@ -416,6 +417,24 @@ def test_lua_may_wait_in_every_phase_but_the_log(chain):
     assert (u.last.headers.get("x-r"), u.last.headers.get("x-a"), u.last.body) == ("0", "1", b"QUESTION")
     assert (res.headers.get("x-b"), res.body) == ("2", b"ANSWER OF QUESTION")
     g.wait_log("waiting in the log: false")
+
+
+@pytest.mark.parametrize("coding", ["length", "chunks"])
+def test_the_last_bytes_are_the_last_piece_and_the_client_waits_for_them(chain, coding):
+    """A step that waits on the last piece keeps the answer open: a client that has it all cannot leave too early."""
+    g, u = chain('''{ on_request_body = function(x) x.ctx.ins = (x.ctx.ins or "") .. #x.piece .. tostring(x.is_last) .. " " end,
+        on_response_body = function(x) x.ctx.outs = (x.ctx.outs or "") .. #x.piece .. tostring(x.is_last) .. " "
+            if x.is_last then require("moongate").sleep("100ms") end end,
+        on_log = function(x) require("moongate").log.info("pieces " .. x.ctx.ins .. "/ " .. x.ctx.outs
+            .. "failure " .. tostring(x.failure ~= "" and x.failure)) end }''',
+                 handler=lambda r, w: answer(body=b"hello") if coding == "length" else
+                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    client = g.client()
+    started = time.monotonic()
+    assert client.ask("POST", "/", body=b"question").body == b"hello"
+    client.close()
+    assert time.monotonic() - started > 0.09
+    g.wait_log("pieces 8true / 5true failure false")
 
 
 def test_a_plugins_own_coroutines_and_pcall_pass_waiting_on(chain):

@@ -203,6 +203,36 @@ static void what_was_read_while_paused_comes_before_the_end_of_the_stream(void *
     side_deinit(&s);
 }
 
+static void the_last_bytes_say_so_when_the_end_is_seen_with_them(void **state)
+{
+    static const struct { const char *first, *second; int lasts; } cases[] = {
+        { OK "Content-Length: 4" END "abcd", NULL, 1 },
+        { OK "Content-Length: 4" END "ab", "cd", 1 },
+        { OK "Transfer-Encoding: chunked" END "4\r\nabcd\r\n0" END, NULL, 1 },
+        { OK "Transfer-Encoding: chunked" END "2\r\nab\r\n", "2\r\ncd\r\n0" END, 1 },
+        { OK "Transfer-Encoding: chunked" END "4\r\nabcd\r\n0\r\n", "\r\n", 0 },
+        { OK "Transfer-Encoding: chunked" END "4\r\nabcd\r\n", "0" END, 0 },
+        { OK "Transfer-Encoding: chunked" END "4\r\nabcd\r\n0\r\nX-A: b" END, NULL, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct side s;
+
+        side_init(&s, false);
+        s.releases = true;
+        side_request(&s, "GET");
+        feed(&s, cases[i].first);
+        if (cases[i].second)
+            feed(&s, cases[i].second);
+        assert_int_equal(s.lasts, cases[i].lasts);
+        assert_int_equal(s.body_n, 4);
+        assert_non_null(strstr(s.log, "data abcd;end"));
+        assert_int_equal(s.idles, 1);
+        side_deinit(&s);
+    }
+}
+
 static void too_many_interim_answers_are_refused(void **state)
 {
     struct side s;
@@ -244,6 +274,7 @@ int main(void)
         cmocka_unit_test(bytes_on_an_idle_connection_end_it),
         cmocka_unit_test(an_answer_before_the_request_is_sent_does_not_keep_the_connection),
         cmocka_unit_test(what_was_read_while_paused_comes_before_the_end_of_the_stream),
+        cmocka_unit_test(the_last_bytes_say_so_when_the_end_is_seen_with_them),
         cmocka_unit_test(too_many_interim_answers_are_refused),
         cmocka_unit_test(a_head_beyond_the_limit_is_too_big),
     };

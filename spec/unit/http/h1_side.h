@@ -22,6 +22,7 @@ struct side {
     bool releases;       /* client: release at the end or reset */
     int idles, dones, status, error;
     size_t body_n;
+    int lasts;           /* pieces that were said to be the last */
 };
 
 static void side_note(struct side *s, const char *text, size_t n)
@@ -95,6 +96,7 @@ static void side_on_data(struct mg_leg *leg, struct mg_str bytes)
         side_say(s, "data ");
     s->in_data = true;
     s->body_n += bytes.n;
+    s->lasts += leg->at_end;
     side_note(s, bytes.p, bytes.n);
     if (s->pauses)
         leg->ops->pause(leg);
