@@ -6,6 +6,7 @@
 #ifndef MG_BASE_SINK_H
 #define MG_BASE_SINK_H
 
+#include <sys/types.h>
 #include "base/error.h"
 #include "base/str.h"
 
@@ -21,6 +22,8 @@ int mg_sink_line(struct mg_sink *s, struct mg_str line);
 /* Called by every worker about once a second and before it ends: hand over what this thread holds. */
 void mg_sink_flush_thread(void);
 void mg_sink_reopen_all(void);
+/* The process is about to become another user, who must be able to open its files anew: those that are ours become his. */
+void mg_sink_give_all(uid_t user, gid_t group);
 /* Wait until the log thread has written what was handed over, and end it. At exit. */
 void mg_sink_shutdown(void);
 uint64_t mg_sink_dropped(void);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <syslog.h>
 #include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t count_lines(const char *p, size_t n)
@@ -159,6 +160,18 @@ void mg_sink_reopen_all(void)
     if (!mg_sink_thread_start())
         reopen_marked();
     pthread_cond_signal(&mg_sinks.work);
+    pthread_mutex_unlock(&mg_sinks.lock);
+}
+
+void mg_sink_give_all(uid_t user, gid_t group)
+{
+    struct stat st;
+
+    pthread_mutex_lock(&mg_sinks.lock);
+    for (struct mg_sink *s = mg_sinks.first; s; s = s->next)
+        if (s->is_file && fstat(s->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+            fchown(s->fd, user, group) != 0)
+            mg_logf(MG_LOG_WARN, "access log: %s: cannot give it to the config's user: %s", s->where, strerror(errno));
     pthread_mutex_unlock(&mg_sinks.lock);
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include "base/sink.h"
 
 static int refused(struct mg_error *err, const char *what, const char *name)
 {
@@ -32,6 +33,8 @@ int mg_user_become(struct mg_str user, struct mg_str group, struct mg_error *err
     gid = g ? g->gr_gid : u->pw_gid;
     if ((!u || geteuid() == u->pw_uid) && getegid() == gid)
         return 0;
+    if (u)
+        mg_sink_give_all(u->pw_uid, gid);
     prctl(PR_GET_PDEATHSIG, &death_signal);
     if (u ? initgroups(user_name, gid) != 0 : setgroups(1, &gid) != 0)
         return refused(err, "a member of", u ? user_name : group_name);

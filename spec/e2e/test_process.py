@@ -1,9 +1,11 @@
 """The process: starting, crashing, draining, signals, users, sockets, descriptors."""
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -344,6 +346,28 @@ def test_it_becomes_the_user_of_the_config_after_binding(proxy):
     line = [x for x in status.splitlines() if x.startswith("Uid:")][0].split()
     assert line[1:] == [str(uid)] * 4
     assert g.ask().status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_logs_of_another_user_are_his_to_open_anew(proxy):
+    folder = tempfile.mkdtemp(prefix="moongate-")  # pytest's own folders are root's alone
+    os.chmod(folder, 0o777)
+    try:
+        access = os.path.join(folder, "access.log")
+        g, u = proxy(top=f'user = "nobody", log = {{ path = "{folder}/own.log" }},', plugins=f'{{ "access-log", path = "{access}" }}')
+        own = lambda: open(f"{folder}/own.log").read() if os.path.exists(f"{folder}/own.log") else ""
+        wait_for(lambda: "started" in own(), "the start")
+        assert os.stat(access).st_uid == os.stat(f"{folder}/own.log").st_uid == pwd.getpwnam("nobody").pw_uid
+        g.signal(signal.SIGUSR1)
+        wait_for(lambda: "log files reopened" in own(), "reopening")
+        os.rename(access, access + ".1")
+        g.signal(signal.SIGUSR1)
+        wait_for(lambda: os.path.exists(access), "a new file")
+        assert g.ask("GET", "/second").status == 200
+        wait_for(lambda: "/second" in open(access).read(), "the line")
+        assert "denied" not in own()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_log_files_are_opened_anew_on_sigusr1(proxy, tmp_path):
