@@ -238,10 +238,12 @@ static void check_list(struct mg_check *c, const struct mg_field *f, const struc
     }
     for (size_t i = 0; i < v->members_n; i++)
         mg_check_add(c, v->members[i].value, "a list has no keys");
-    if (!in_range(f, (double)v->items_n))
-        mg_check_add(c, v, f->has_min && (double)v->items_n < f->min ? "expected at least %.0f items; found %zu"
-                                                                     : "expected at most %.0f items; found %zu",
-                     f->has_min && (double)v->items_n < f->min ? f->min : f->max, v->items_n);
+    if (!in_range(f, (double)v->items_n)) {
+        bool few = f->has_min && (double)v->items_n < f->min;
+        double want = few ? f->min : f->max;
+
+        mg_check_add(c, v, "expected at %s %.0f item%s; found %zu", few ? "least" : "most", want, want > 1 ? "s" : "", v->items_n);
+    }
     for (size_t i = 0; i < v->items_n; i++)
         check_value(c, item, stride, v->items[i]);
 }

@@ -22,6 +22,8 @@ const char *mg_tls_reason(void)
         return "the peer does not speak TLS, or no version that we do";
     if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_HTTP_REQUEST)
         return "a plain HTTP request came to a TLS port";
+    if (ERR_GET_REASON(e) == ERR_R_SYS_LIB && ERR_SYSTEM_ERROR(ERR_peek_error())) /* the first one knows: a file, mostly */
+        return strerror(ERR_GET_REASON(ERR_peek_error()));
     if (reason)
         return reason;
     ERR_error_string_n(e, text, sizeof(text));

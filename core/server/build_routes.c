@@ -336,12 +336,27 @@ static int refuse_double_id(struct mg_making *m, struct mg_str id, struct mg_val
     return mg_map_put(&m->route_ids, id, node, NULL);
 }
 
-struct router_mistakes { struct mg_making *m; const struct mg_value *list; };
+struct router_mistakes { struct mg_making *m; const struct mg_value *list; bool any; };
+
+/* The fields were looked at before: a path or a method that is wrong has been told of, at its own place. */
+static bool is_told(const struct mg_check *c, const struct mg_value *route)
+{
+    const struct mg_value *path = mg_value_get(route, "path"), *methods = mg_value_get(route, "methods");
+
+    for (size_t i = 0; c->list && i < c->n; i++)
+        for (const struct mg_value *v = c->list[i].at; v && v != route; v = v->parent)
+            if (v == path || v == methods)
+                return true;
+    return false;
+}
 
 static void router_mistake(void *arg, size_t i, const char *message)
 {
     struct router_mistakes *r = arg;
 
+    r->any = true;
+    if (is_told(&r->m->check, mg_value_at(r->list, i)))
+        return;
     mg_check_add(&r->m->check, mg_value_at(r->list, i), "%s", message);
 }
 
@@ -349,9 +364,9 @@ int mg_make_routes(struct mg_making *m, struct mg_chain_entry **global, int glob
 {
     struct mg_value *list = mg_value_get(m->config->root, "routes");
     const struct mg_conf_route *conf = m->conf.routes.items;
-    size_t n = m->conf.routes.n, before;
+    size_t n = m->conf.routes.n;
     struct mg_snapshot *s = m->s;
-    struct router_mistakes mistakes = { m, list };
+    struct router_mistakes mistakes = { m, list, false };
 
     s->routes = mg_arena_zalloc(&s->arena, (n + 1) * sizeof(*s->routes));
     s->patterns = mg_arena_zalloc(&s->arena, (n + 1) * sizeof(*s->patterns));
@@ -373,7 +388,6 @@ int mg_make_routes(struct mg_making *m, struct mg_chain_entry **global, int glob
             destination(m, r, &conf[i], node) != 0 || chain(m, r, node, global, global_n) != 0)
             return MG_ENOMEM;
     }
-    before = m->check.n;
     s->router = mg_router_new(s->patterns, n, router_mistake, &mistakes);
-    return s->router || m->check.n > before ? 0 : MG_ENOMEM;
+    return s->router || mistakes.any ? 0 : MG_ENOMEM;
 }

@@ -141,3 +141,17 @@ def test_it_runs_from_an_installation(tmp_path, gateway):
                 program=str(prefix / "bin/moongate"))
     res = g.ask()
     assert res.body == b"installed" and res.headers.get("x-request-id")
+
+
+def test_every_mistake_is_told_once(tmp_path):
+    config = tmp_path / "gateway.lua"
+    config.write_text("""return { listen = "127.0.0.1:0", upstreams = { u = { targets = {} } }, routes = {
+      { id = "a", path = "/ok", upstream = "http://127.0.0.1:1", methods = { "GE T", "GET" } },
+      { id = "b", path = "", upstream = "http://127.0.0.1:1" },
+      { id = "c", path = "nope", upstream = "http://127.0.0.1:1" } } }""")
+    res = run("check", "-c", config)
+    said = res.stdout + res.stderr
+    assert res.returncode != 0
+    assert "upstreams.u.targets: expected at least 1 item; found 0" in said
+    assert 'routes.c: path "nope": it does not begin with "/"\n' in said
+    assert said.count("routes.a") == said.count("routes.b") == said.count("routes.c") == 1, said

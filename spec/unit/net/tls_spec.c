@@ -425,6 +425,7 @@ static void what_is_wrong_with_a_pair_of_files_is_said(void **state)
     expect_server_error("a.pem", "b.key", "b.key: this key does not belong to the certificate");
     expect_server_error("a.key", "a.key", "no PEM certificate chain");
     expect_server_error("a.pem", "a.pem", "no PEM key");
+    expect_server_error("nowhere.pem", "a.key", "(No such file or directory)");
     expect_server_error("missing.pem", "a.key", "missing.pem");
     expect_server_error("a.pem", "missing.key", "missing.key");
     assert_null(mg_tls_client_new(&client, &err));
