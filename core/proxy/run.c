@@ -248,6 +248,8 @@ static enum next step_connect(struct mg_exchange *x)
 {
     int rc;
 
+    if (x->awaits_upstream) /* asked already; something else came meanwhile, such as the end of an empty body */
+        return WAIT;
     if (!x->upstream) {
         mg_answer_error(x, 404, NULL, "No upstream and no plugin answers here.");
         return AGAIN;
