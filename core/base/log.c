@@ -46,9 +46,11 @@ static int open_file(const char *path, struct mg_error *err)
 /* Puts fd in the place of the one in use. Under the lock. */
 static void use_fd(int fd)
 {
-    if (the_log.fd != STDERR_FILENO)
-        close(the_log.fd);
-    the_log.fd = fd;
+    int before = the_log.fd;
+
+    __atomic_store_n(&the_log.fd, fd, __ATOMIC_RELEASE); /* mg_log_fd takes no lock */
+    if (before != STDERR_FILENO)
+        close(before);
 }
 
 int mg_log_configure(const struct mg_log_conf *conf, struct mg_error *err)
@@ -318,3 +320,5 @@ void mg_logf(int level, const char *fmt, ...)
         return;
     mg_log(level, message, (size_t)n < sizeof(message) ? (size_t)n : sizeof(message) - 1);
 }
+
+int mg_log_fd(void) { return __atomic_load_n(&the_log.fd, __ATOMIC_ACQUIRE); }

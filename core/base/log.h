@@ -31,4 +31,7 @@ void mg_log_set_scope(const struct mg_log_scope *scope);
 /* Tests: lines go to this function instead. NULL: back to normal. */
 void mg_log_capture(void (*line)(int level, struct mg_str text, void *arg), void *arg);
 
+/* Where lines go now: stderr or the file of log.path. For a signal handler that must write and may not lock. */
+int mg_log_fd(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "base/log.h"
 #include "exchange/route.h"
 #include "plugin/chain.h"
 
@@ -96,6 +97,8 @@ static void on_fatal(int number, siginfo_t *info, void *context)
     put(&t, mg_str(what, n));
     *t.at++ = '\n';
     (void)!write(STDERR_FILENO, line, (size_t)(t.at - line));
+    if (mg_log_fd() != STDERR_FILENO)
+        (void)!write(mg_log_fd(), line, (size_t)(t.at - line));
     restore(number);
     /* A fault happens again when we return; a signal that somebody sent does not. */
     if (number == SIGABRT || info->si_code <= 0)

@@ -221,6 +221,7 @@ MG_PLUGIN_EXPORT = { .abi = MG_PLUGIN_ABI, .size = sizeof(struct mg_plugin), .na
     include = os.path.join(os.path.dirname(__file__), "../../include")
     subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", "-o", folder / "crashes.so", source], check=True)
     g = gateway(f"""return {{ listen = "127.0.0.1:0", plugin_path = {{ "{folder}" }},
+      log = {{ path = "{tmp_path}/gateway.log" }},
       routes = {{ {{ "bad", path = "/bad", upstream = "{u.url}", plugins = {{ "crashes" }} }},
                   {{ "good", path = "/good", upstream = "{u.url}" }} }} }}""")
     client = g.client()
@@ -228,6 +229,8 @@ MG_PLUGIN_EXPORT = { .abi = MG_PLUGIN_ABI, .size = sizeof(struct mg_plugin), .na
     with pytest.raises((Ended, ConnectionError)):
         client.response()
     wait_for(lambda: "plugin crashes, phase on_request, route bad" in g.log(), "the crash report")
+    said = "moongate: crash: SIGSEGV in plugin crashes, phase on_request, route bad"
+    wait_for(lambda: said in (tmp_path / "gateway.log").read_text().splitlines(), "the same in the log's file")
     assert g.ask("GET", "/good").status == 200
     g.process.send_signal(signal.SIGTERM)
     assert g.wait_end() == 0
