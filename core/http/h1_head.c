@@ -158,6 +158,23 @@ static const llhttp_settings_t settings = {
     .on_header_field = on_field, .on_header_value = on_value, .on_headers_complete = on_headers_complete,
 };
 
+/* What llhttp held against a head. Its versions name two lengths by different errors, at different places. */
+static int refuse_parsed(llhttp_errno_t rc, const struct mg_headers *h, struct mg_refusal *no)
+{
+    const uint64_t lengths = mg_header_bit(MG_H_CONTENT_LENGTH, NULL, 0) | mg_header_bit(MG_H_TRANSFER_ENCODING, NULL, 0);
+
+    if (rc == HPE_INVALID_METHOD || rc == HPE_INVALID_CONSTANT || rc == HPE_PAUSED_H2_UPGRADE)
+        return refuse(no, 501, "method not known");
+    if ((h->present & lengths) == lengths)
+        return refuse(no, 400, "both content-length and transfer-encoding");
+    if (rc == HPE_UNEXPECTED_CONTENT_LENGTH)
+        return refuse(no, 400, "content-length repeated");
+    if (rc == HPE_INVALID_CONTENT_LENGTH)
+        return refuse(no, 400, "bad content-length");
+    return refuse(no, 400, "malformed head");
+}
+
+/* llhttp_init leaves every lenient flag off, and nothing here sets one. */
 static int parse_fields(bool is_request, struct mg_str raw, struct mg_headers *h, struct mg_refusal *no)
 {
     llhttp_t parser;
@@ -168,13 +185,7 @@ static int parse_fields(bool is_request, struct mg_str raw, struct mg_headers *h
     rc = llhttp_execute(&parser, raw.p, raw.n);
     if (rc == HPE_PAUSED && llhttp_get_error_pos(&parser) == raw.p + raw.n)
         return 0;
-    if (rc == HPE_INVALID_METHOD || rc == HPE_INVALID_CONSTANT || rc == HPE_PAUSED_H2_UPGRADE)
-        return refuse(no, 501, "method not known");
-    if (rc == HPE_UNEXPECTED_CONTENT_LENGTH)
-        return refuse(no, 400, "content-length repeated, or with transfer-encoding");
-    if (rc == HPE_INVALID_CONTENT_LENGTH)
-        return refuse(no, 400, "bad content-length");
-    return refuse(no, 400, "malformed head");
+    return refuse_parsed(rc, h, no);
 }
 
 static int read_first_line(struct mg_h1 *h, struct mg_str line, struct mg_head *head, struct mg_refusal *no)
