@@ -114,11 +114,9 @@ void mg_proxy_snapshot(struct mg_worker *w, struct mg_snapshot *s)
 
 static void client_close(struct mg_client *c)
 {
-    if (c->stream.is_closing)
-        return;
-    mg_loop_disarm(&c->worker->loop, &c->timer);
     c->waits_for = MG_CW_NOTHING;
-    mg_stream_close(&c->stream);
+    if (!c->stream.is_closing)
+        mg_stream_close(&c->stream);
 }
 
 static int64_t wait_ms(const struct mg_client *c)
@@ -276,6 +274,7 @@ static void stream_closed(struct mg_stream *s)
     struct mg_client *c = s->owner;
     struct mg_worker *w = c->worker;
 
+    mg_loop_disarm(&w->loop, &c->timer);
     mg_h1_deinit(&c->h1);
     mg_list_remove(&c->node);
     w->clients_n--;
