@@ -258,12 +258,12 @@ static bool frame_response(struct mg_exchange *x)
         }
         return true;
     }
-    if (res->framing != MG_BODY_NONE) {
-        res->length = res->framing == MG_BODY_LENGTH && res->status != 204 && !b->resized ? res->length : -1;
-        res->framing = MG_BODY_NONE;
-    }
-    if (b->resized)
+    /* What is said of the length is what GET would have got, or nothing (RFC 9110, 8.6): the body that a plugin would
+     * have made is not known. */
+    if (b->resized || b->replaced || b->gather == MG_GATHER_DONE || res->status == 204 ||
+        (res->status == 304 && x->source != MG_SOURCE_UPSTREAM) || res->framing == MG_BODY_STREAM || res->framing == MG_BODY_CLOSE)
         res->length = -1;
+    res->framing = MG_BODY_NONE;
     return false;
 }
 

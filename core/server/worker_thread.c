@@ -1,7 +1,10 @@
 #include "server/worker_thread.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sink.h"
@@ -11,7 +14,7 @@
 #include "server/gateway.h"
 #include "server/instances.h"
 
-enum { HOUSE_MS = 1000, CLOSING_MS = 5000 };
+enum { HOUSE_MS = 1000, CLOSING_MS = 5000, JOIN_S = 15 };
 
 /* ---- heartbeat and housekeeping ---- */
 
@@ -136,10 +139,19 @@ void mg_thread_stop(struct mg_thread *t)
     }
 }
 
+/* A worker that a plugin holds for ever must not hold the process as well. */
 void mg_thread_join(struct mg_thread *t)
 {
-    if (t->is_running)
-        uv_thread_join(&t->id);
+    struct timespec until;
+
+    if (!t->is_running)
+        return;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += JOIN_S;
+    if (pthread_timedjoin_np(t->id, NULL, &until) != 0) {
+        mg_logf(MG_LOG_ERROR, "worker %d does not end: the process ends without it", t->worker.index);
+        _exit(1);
+    }
     t->is_running = false;
 }
 

@@ -76,6 +76,8 @@ function plugin.on_response(x, conf)
       mg.log.warn("an answer says that it is JSON, and is not", { problem = err })
       if conf.malformed == "refuse" then return x:error(502, "The upstream's answer is not JSON.") end
     end
+  elseif #conf.body > 0 and status ~= 206 then
+    response:resize_body() -- HEAD, 304: the length that GET would get is not known
   end
   if #conf.headers > 0 then transform.fields_of(x, response.headers, conf.headers) end
   if conf.status then response.status = conf.status end

@@ -1,4 +1,5 @@
 """Fixtures: see harness.py for what they give."""
+import random
 import socket
 import ssl
 import subprocess
@@ -117,7 +118,13 @@ class Certificates:
 
 @pytest.fixture
 def free_port():
-    """A port that nobody uses now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody uses now, and that port 0 gives to nobody: below the range that the system chooses from."""
+    low = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(max(1024, low - 20000), low)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -210,3 +210,24 @@ def test_fields_of_the_connection_are_the_gateways_own(tmp_path, name):
     path.write_text(f'return {{ listen = "127.0.0.1:0",\n plugins = {{ {{ "headers", request = {{ set = {{ ["{name}"] = "1" }} }} }} }} }}')
     said = harness.run("check", "-c", path)
     assert said.returncode == 1 and name in said.stderr and "gateway.lua:2:" in said.stderr, said.stderr
+
+
+def test_an_answer_without_its_body_does_not_tell_the_length_of_the_old_one(gateway, upstream):
+    """RFC 9110, 8.6: a length in an answer to HEAD, or with 304, is the one that GET would have got."""
+
+    def handler(request, wire):
+        status = "304 Not Modified" if request.target == "/old" else "200 OK"
+        return f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 77\r\n\r\n".encode()
+
+    u = upstream(handler)
+    g = gateway(f"""return {{ listen = "127.0.0.1:0", routes = {{
+      {{ "changed", path = {{ "/new", "/old" }}, upstream = "{u.url}", plugins = {{
+        {{ "response-transformer", add = {{ body = {{ a = "1" }} }} }} }} }},
+      {{ "set", path = "/set/*", strip_prefix = true, upstream = "{u.url}", plugins = {{
+        {{ on_response = function(x) x.response:set_body("abc") end }} }} }},
+      {{ "plain", path = "/plain", upstream = "{u.url}" }} }} }}""")
+    assert g.ask("HEAD", "/new").headers.get("content-length") is None
+    assert g.ask("GET", "/old").headers.get("content-length") is None
+    assert g.ask("GET", "/set/old").headers.get("content-length") is None
+    assert g.ask("HEAD", "/set/x").headers.get("content-length") is None
+    assert g.ask("HEAD", "/plain").headers.get("content-length") == "77"
