@@ -352,12 +352,25 @@ static const struct mg_chain_entry *who_waits(const struct mg_exchange *x)
     return NULL;
 }
 
+/* Then the sender's own timeouts watch over it: client_body, or the upstream's idle time. */
+static bool waits_for_body(const struct mg_exchange *x)
+{
+    for (int side = MG_REQUEST; side <= MG_RESPONSE; side++)
+        if (x->body[side].gather == MG_GATHER_ASKED && !x->body[side].got_end)
+            return true;
+    return false;
+}
+
 static void plugin_late(struct mg_timer *t)
 {
     struct mg_exchange *x = mg_container(t, struct mg_exchange, plugin_timer);
     const struct mg_chain_entry *e = who_waits(x);
     struct mg_log_scope scope = { .id = mg_exchange_id(x) };
 
+    if (waits_for_body(x)) {
+        mg_loop_arm(&x->worker->loop, t, x->timeouts.plugin);
+        return;
+    }
     mg_run_enter(x);
     if (e) {
         scope.plugin = e->scope.plugin;

@@ -16,6 +16,9 @@ local type, pairs, setmetatable, error, tonumber = type, pairs, setmetatable, er
 local yield, resume, create = coroutine.yield, coroutine.resume, coroutine.create
 local loadstring = loadstring
 
+-- A symbol is looked up at its first use, and a trace that is being recorded gives up there: have them all looked up now.
+for name in cdef:gmatch("(mg_[%w_]+)%s*%(") do local _ = C[name] end
+
 local host = {}
 local now = cast("struct mg_script_now *", now_address)
 local x_t = ffi.typeof("struct mg_x *")

@@ -360,3 +360,16 @@ def test_an_idle_upstream_connection_is_let_go(gateway, upstream):
     assert g.ask().status == 200
     assert closed.wait(20)
     assert not IS_SANITIZED or not g.faults()
+
+
+def test_a_plugin_that_waits_for_a_slow_body_is_not_late(proxy):
+    """The client is slow, not the plugin: client_body watches over each piece."""
+    g, u = proxy(top=f'timeouts = {{ plugin = "{SHORT}", client_body = "10s" }},',
+                 plugins="{ on_request = function(x) x.request.headers['x-body'] = x.request:body() end }")
+    client = g.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+    for byte in (b"a", b"b", b"c", b"d"):
+        time.sleep(0.25)
+        client.send(byte)
+    assert client.response().status == 200
+    assert u.last.headers.get("x-body") == "abcd" and u.last.body == b"abcd"
