@@ -14,7 +14,7 @@ def test_live_ready_and_status_answer(proxy):
     status = g.status()
     assert status["state"] == "serving" and status["snapshot"] == 1
     assert len(status["workers"]) == 2
-    assert sum(w["requests"] for w in status["workers"]) == 1
+    wait_for(lambda: sum(w["requests"] for w in g.status()["workers"]) == 1, "the request to be counted, after its answer")
     assert status["reload"]["last_ok"] is True
     assert any(t["target"] == u.address for t in status["upstreams"])
     assert {a["admin"] for a in status["listeners"]} == {True, False}
