@@ -23,6 +23,7 @@ def test_live_ready_and_status_answer(proxy):
 def test_metrics_are_prometheus_text(proxy):
     g, u = proxy(plugins='"metrics"')
     g.ask()
+    wait_for(lambda: b'route="all"' in g.admin("GET", "/metrics").body, "the request to be counted, after its answer")
     res = g.admin("GET", "/metrics")
     assert res.headers.get("content-type").startswith("text/plain")
     lines = res.body.decode().splitlines()
