@@ -16,6 +16,8 @@ struct mg_consumer;     /* exchange/consumer.h */
 struct mg_credential;
 struct mg_client;       /* proxy/client.h */
 struct mg_script;       /* script/script.h */
+struct mg_outside;      /* exchange/outside.h */
+struct mg_op_kind;
 
 /* One asynchronous operation that a plugin started. */
 struct mg_op {
@@ -28,6 +30,8 @@ struct mg_op {
     int status;
     void (*cancel)(struct mg_op *op); /* stop what is under way; the op is in the arena */
     struct mg_timer timer;          /* of a sleep */
+    const struct mg_op_kind *kind;  /* exchange/outside.h; NULL: nobody outside is asked */
+    bool is_simulated;              /* its answer comes from x->outside */
     void *arg;
 };
 
@@ -138,6 +142,7 @@ struct mg_exchange {
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
     uint8_t locals_n;
     struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue"); NULL */
+    struct mg_outside *outside;     /* listens to what is asked of the world; nearly always NULL (exchange/outside.h) */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */

@@ -130,6 +130,7 @@ struct mg_exchange *mg_exchange_new(struct mg_worker *w, size_t budget)
     mg_timer_init(&x->io_timer, NULL);
     mg_list_init(&x->wait.node);
     mg_timer_init(&x->wait.timer, NULL);
+    x->outside = w->outside;
     x->started_wall_us = mg_clock_wall_us();
     atomic_store_explicit(&w->exchanges_open, atomic_load_explicit(&w->exchanges_open, memory_order_relaxed) + 1,
                           memory_order_relaxed);

@@ -3,7 +3,7 @@
  * An op that ends only notes its status and queues its exchange; an idle handle, on while there are such
  * exchanges, hands them to core/proxy before the loop sleeps again. So no callback fires inside the
  * call that started an operation, and several that end in one turn are delivered together. */
-#include "exchange/exchange.h"
+#include "exchange/outside.h"
 
 void (*mg_exchange_woken)(struct mg_exchange *x);
 
@@ -41,6 +41,16 @@ struct mg_op *mg_op_find(struct mg_exchange *x, int id)
     return NULL;
 }
 
+static void tell(struct mg_op *op)
+{
+    struct mg_exchange *x = op->x;
+    struct mg_str answer = mg_str(NULL, 0);
+
+    if (op->kind->save && op->kind->save(op, &answer) != 0)
+        answer = mg_str(NULL, 0);
+    x->outside->told(x->outside, x, op->id, op->kind->service, op->status, answer);
+}
+
 void mg_op_end(struct mg_op *op, int status)
 {
     struct mg_exchange *x = op->x;
@@ -50,6 +60,8 @@ void mg_op_end(struct mg_op *op, int status)
         return;
     op->has_ended = true;
     op->status = status;
+    if (x->outside && op->kind && !op->is_simulated)
+        tell(op);
     if (!mg_list_empty(&x->woken_node))
         return;
     if (mg_list_empty(&w->woken))

@@ -10,6 +10,7 @@
 
 struct mg_chain_entry;
 struct mg_exchange;
+struct mg_outside;
 struct mg_snapshot;
 struct mg_upstreams_local;
 
@@ -49,6 +50,8 @@ struct mg_worker {
     struct mg_exchange *running;
     const struct mg_chain_entry *running_entry; /* the snapshot's */
     int running_phase;
+
+    struct mg_outside *outside;      /* of every exchange here: a simulated world; NULL in a gateway at work */
 
     /* Counted for /status and metrics; written by this thread alone. */
     _Atomic uint64_t requests, connections, connections_open, exchanges_open;

@@ -334,6 +334,14 @@ int mg_resume(struct mg_x *x, int op, int status);
 /* Give an operation up: its on_wake will not come. */
 int mg_op_cancel(struct mg_x *x, int op);
 
+/* ---- tasks, timers, the thread pool ------------------------------------------------------------ */
+
+/* ---- names and addresses ----------------------------------------------------------------------- */
+
+/* ---- HTTP requests to others ------------------------------------------------------------------- */
+
+/* ---- Redis ------------------------------------------------------------------------------------- */
+
 /* ---- counters shared by all workers; they survive a reload ----------------------------------- */
 /* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency.
  * A negative cost gives back what was taken (never beyond the limit); a cost of 0 only looks. */
@@ -354,6 +362,12 @@ int mg_window_take(const char *space, size_t space_n, const char *key, size_t ke
 /* A plain counter that is forgotten `ttl_ms` after it was made. `value` may be NULL. */
 int mg_counter_add(const char *space, size_t space_n, const char *key, size_t key_n, int64_t by, int64_t ttl_ms,
                    int64_t *value);
+
+/* ---- dictionaries shared by all workers -------------------------------------------------------- */
+
+/* ---- what was computed before: a cache --------------------------------------------------------- */
+
+/* ---- what must survive a restart: a store ------------------------------------------------------ */
 
 /* ---- logging and metrics ---------------------------------------------------------------------- */
 
