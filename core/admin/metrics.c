@@ -47,6 +47,19 @@ static void resident(FILE *f)
         fclose(statm);
 }
 
+static void garbage(FILE *f, const struct mg_gateway *g, const char *name, const char *kind, const char *help, int which)
+{
+    struct mg_garbage got;
+
+    head(f, name, kind, help);
+    for (int i = 0; i < g->workers_n; i++) {
+        if (!mg_script_garbage(g->snapshot->script, i, &got))
+            continue;
+        fprintf(f, "moongate_%s{worker=\"%d\"} %g\n", name, i,
+                which == 0 ? (double)got.cycles : (double)(which == 1 ? got.cpu_us : got.longest_us) / 1e6);
+    }
+}
+
 static void scripts(FILE *f, const struct mg_gateway *g)
 {
     if (!g->snapshot || !g->snapshot->script)
@@ -54,6 +67,9 @@ static void scripts(FILE *f, const struct mg_gateway *g)
     head(f, "lua_bytes", "gauge", "Memory of each worker's Lua state.");
     for (int i = 0; i < g->workers_n; i++)
         fprintf(f, "moongate_lua_bytes{worker=\"%d\"} %zu\n", i, mg_script_memory(g->snapshot->script, i));
+    garbage(f, g, "lua_gc_cycles_total", "counter", "Cycles of garbage collection since the last reload.", 0);
+    garbage(f, g, "lua_gc_seconds_total", "counter", "CPU time of the collector since the last reload.", 1);
+    garbage(f, g, "lua_gc_longest_step_seconds", "gauge", "CPU time of its longest step since the last reload.", 2);
 }
 
 /* Backslash, quote and newline are written as escapes in label values. */

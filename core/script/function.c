@@ -117,8 +117,8 @@ int mg_fn_call(struct mg_x *h, int32_t function, struct mg_datum *out)
         return MG_EINVAL;
     rc = take(x, vm->L, out);
     lua_pop(vm->L, 2);
-    if (vm->wants_collect)
-        mg_vm_collect(vm);
+    if (vm->gc.wants_hurry)
+        mg_gc_hurry(vm);
     return rc;
 }
 
@@ -131,8 +131,8 @@ static int when(struct mg_exchange *x, int32_t function)
         return MG_EINVAL;
     yes = lua_toboolean(vm->L, -1);
     lua_pop(vm->L, 2);
-    if (vm->wants_collect)
-        mg_vm_collect(vm);
+    if (vm->gc.wants_hurry)
+        mg_gc_hurry(vm);
     return yes;
 }
 

@@ -16,6 +16,8 @@
 #ifndef MG_SCRIPT_HOST_H
 #define MG_SCRIPT_HOST_H
 
+#include "script/gc.h"
+#include "script/heap.h"
 #include "script/script.h"
 
 struct lua_State;
@@ -70,11 +72,9 @@ struct mg_vm {
     struct mg_script *script;
     size_t used, max;                   /* bytes of this VM */
     size_t reserve;                     /* how far the host's own calls may go beyond max */
-    size_t tight;                       /* above this much a full collection is due */
-    bool wants_collect;
     bool is_opening;                    /* LuaJIT must not run out of memory now */
-    unsigned idles;                     /* idle moments so far */
-    size_t idle_used;                   /* bytes when the last whole cycle of idle steps ended */
+    struct mg_gc gc;
+    struct mg_heap heap;
     struct mg_script_now now;
     struct mg_vm_plugin *plugins;
     int plugins_n, plugins_room;
@@ -124,7 +124,7 @@ int mg_vm_add_plugin(struct mg_vm *vm, const struct mg_lua_plugin *p, struct mg_
 int mg_vm_add_instance(struct mg_vm *vm, const struct mg_lua_instance *in, struct mg_error *err);
 /* From now on clocks and randomness are live, and no more files are loaded (stays_open: they may be). */
 int mg_vm_go_live(struct mg_vm *vm, bool stays_open, struct mg_error *err);
-/* Collect all garbage. */
+/* Collect all garbage at once (gc.c). */
 void mg_vm_collect(struct mg_vm *vm);
 /* The VM of this thread's worker; NULL: none. */
 struct mg_vm *mg_vm_here(const struct mg_script *s);

@@ -193,8 +193,10 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
         coro_drop(vm, c);
         verdict = MG_ERROR;
     }
-    if (vm->wants_collect)
-        mg_vm_collect(vm);
+    if (vm->used >= vm->gc.due)
+        mg_gc_turn(vm);
+    if (vm->gc.wants_hurry)
+        mg_gc_hurry(vm);
     return verdict;
 }
 

@@ -6,7 +6,7 @@
 #include <lua.h>
 #include <stdlib.h>
 
-enum { ARENA_BUDGET = 256 << 20, IDLE_STEP = 2, IDLE_STEPS_MAX = 256, IDLE_US = 400, IDLES_A_REFRESH = 16, IDLE_WORTH_BYTES = 64 << 10 };
+enum { ARENA_BUDGET = 256 << 20, IDLES_A_REFRESH = 16 };
 
 struct mg_script *mg_script_new(struct mg_config *config, size_t memory_max)
 {
@@ -149,15 +149,6 @@ int mg_script_enter(struct mg_script *s, int worker)
     return failed;
 }
 
-static void step(struct mg_vm *vm, void *arg)
-{
-    int64_t until = mg_clock_monotonic_us() + IDLE_US;
-    bool *done = arg;
-
-    for (int i = 0; !*done && i < IDLE_STEPS_MAX && mg_clock_monotonic_us() < until; i++)
-        *done = lua_gc(vm->L, LUA_GCSTEP, IDLE_STEP) == 1;
-}
-
 static void refresh(struct mg_vm *vm, void *arg)
 {
     (void)arg;
@@ -165,26 +156,37 @@ static void refresh(struct mg_vm *vm, void *arg)
     lua_call(vm->L, 0, 0);
 }
 
-/* Called about once a second. Only when something was allocated since the last whole cycle (an idle gateway stays idle), and for less
- * than half a millisecond. */
+void mg_script_turn(struct mg_script *s, int worker)
+{
+    struct mg_vm *vm = s->vms[worker];
+
+    if (vm && vm->used >= vm->gc.due)
+        mg_gc_turn(vm);
+}
+
 void mg_script_idle(struct mg_script *s, int worker)
 {
     struct mg_vm *vm = s->vms[worker];
     struct mg_error err;
-    bool done = false;
 
     if (!vm)
         return;
-    if (++vm->idles % IDLES_A_REFRESH == 0 && mg_vm_call(vm, refresh, NULL, &err) != 0)
+    if (++vm->gc.idles % IDLES_A_REFRESH == 0 && mg_vm_call(vm, refresh, NULL, &err) != 0)
         mg_logf(MG_LOG_WARN, "lua: %s", err.message);
-    if (vm->used < vm->idle_used + IDLE_WORTH_BYTES)
-        return;
-    if (mg_vm_call(vm, step, &done, &err) != 0)
-        mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);
-    if (done)
-        vm->idle_used = vm->used;
-    else if (vm->used < vm->idle_used)
-        vm->idle_used = vm->used;
+    mg_gc_idle(vm);
+}
+
+bool mg_script_garbage(const struct mg_script *s, int worker, struct mg_garbage *out)
+{
+    const struct mg_vm *vm = s->vms[worker];
+
+    if (!vm)
+        return false;
+    out->cycles = atomic_load_explicit(&vm->gc.cycles, memory_order_relaxed);
+    out->steps = atomic_load_explicit(&vm->gc.steps, memory_order_relaxed);
+    out->cpu_us = atomic_load_explicit(&vm->gc.cpu_us, memory_order_relaxed);
+    out->longest_us = atomic_load_explicit(&vm->gc.longest_us, memory_order_relaxed);
+    return true;
 }
 
 size_t mg_script_memory(const struct mg_script *s, int worker)

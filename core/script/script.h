@@ -27,8 +27,12 @@ bool mg_script_is_lua(const struct mg_plugin *plugin);
 int mg_script_open(struct mg_script *s, int worker, struct mg_error *err);
 /* On the worker itself, before the snapshot comes into force there: on_worker handlers. */
 int mg_script_enter(struct mg_script *s, int worker);
-/* On the worker: collect some garbage in an idle moment. */
+/* On the worker: before its loop sleeps, and about once a second. Garbage is collected here, in small steps (gc.h). */
+void mg_script_turn(struct mg_script *s, int worker);
 void mg_script_idle(struct mg_script *s, int worker);
+/* What the collection of garbage has cost in that VM: thread CPU. Any thread. false: there is no VM. */
+struct mg_garbage { uint64_t cycles, steps, cpu_us, longest_us; };
+bool mg_script_garbage(const struct mg_script *s, int worker, struct mg_garbage *out);
 /* Bytes in use by that VM; 0 when there is none. */
 size_t mg_script_memory(const struct mg_script *s, int worker);
 /* The exchange ends: give up its coroutines. Called by the proxy when x->script is set. */

@@ -91,7 +91,7 @@ void mg_trouble_log(struct mg_vm *vm, lua_State *co, int rc, const char *what)
     size_t n;
 
     if (rc == LUA_ERRMEM) {
-        vm->wants_collect = true;
+        vm->gc.wants_hurry = true;
         mg_log_text_c("phase", mg_str_c(what));
         mg_logf(MG_LOG_ERROR, "plugin failed: out of Lua memory (%zu of %zu bytes in use)", vm->used, vm->max);
         return;

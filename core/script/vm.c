@@ -16,46 +16,25 @@ enum { RESERVE_BYTES = 1 << 20 };
 /* The control thread reads it for /metrics. */
 static void set_used(struct mg_vm *vm, size_t used) { __atomic_store_n(&vm->used, used, __ATOMIC_RELAXED); }
 
-/* Counted and bounded. LuaJIT collects no garbage of its own accord when an allocation fails, so a VM that comes near its
- * bound asks for a full collection between two handlers (wants_collect). */
+/* Counted and bounded. LuaJIT collects no garbage of its own accord when an allocation fails: gc.h says what is done before. */
 static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
 {
     struct mg_vm *vm = ud;
 
     if (new_n == 0) {
         set_used(vm, vm->used - old_n);
-        free(p);
+        mg_heap_give(&vm->heap, p, old_n);
         return NULL;
     }
     if (new_n > old_n && !vm->is_opening) {
         if (vm->used + (new_n - old_n) > vm->max + vm->reserve)
             return NULL;
-        if (vm->used + (new_n - old_n) > vm->tight)
-            vm->wants_collect = true;
+        mg_gc_grown(vm, vm->used + (new_n - old_n));
     }
-    p = vm->is_opening ? mg_realloc_patiently(p, new_n) : realloc(p, new_n);
+    p = mg_heap_resize(&vm->heap, p, old_n, new_n, vm->is_opening);
     if (p)
         set_used(vm, vm->used - old_n + new_n);
     return p;
-}
-
-static void collect(struct mg_vm *vm, void *arg)
-{
-    (void)arg;
-    lua_gc(vm->L, LUA_GCCOLLECT, 0);
-}
-
-void mg_vm_collect(struct mg_vm *vm)
-{
-    struct mg_error err;
-
-    vm->wants_collect = false;
-    if (mg_vm_call(vm, collect, NULL, &err) != 0)
-        mg_logf(MG_LOG_WARN, "lua: a finalizer failed: %s", err.message);
-    /* What is left is live: ask again when half of the remaining room is gone. */
-    vm->tight = vm->used < vm->max ? vm->used + (vm->max - vm->used) / 2 : vm->max;
-    if (vm->tight < vm->max / 2)
-        vm->tight = vm->max / 2;
 }
 
 /* ---- protected calls ---- */
@@ -205,7 +184,7 @@ struct mg_vm *mg_vm_new(struct mg_script *s, bool may_read, struct mg_error *err
     if (vm) {
         vm->script = s;
         vm->max = s->memory_max;
-        vm->tight = vm->max / 2;
+        mg_gc_init(vm);
         vm->is_opening = true;
         vm->L = lua_newstate(allocate, vm);
     }
@@ -234,6 +213,7 @@ void mg_vm_free(struct mg_vm *vm)
         return;
     mg_coro_free_all(vm);
     lua_close(vm->L);
+    mg_heap_free(&vm->heap);
     free(vm->plugins);
     free(vm->confs);
     free(vm->calls);
@@ -392,7 +372,11 @@ static void live_body(struct mg_vm *vm, void *arg)
 
 int mg_vm_go_live(struct mg_vm *vm, bool stays_open, struct mg_error *err)
 {
-    return mg_vm_call(vm, live_body, &stays_open, err);
+    int rc = mg_vm_call(vm, live_body, &stays_open, err);
+
+    if (rc == 0)
+        mg_gc_hold(vm);
+    return rc;
 }
 
 struct mg_vm *mg_vm_here(const struct mg_script *s)

@@ -27,6 +27,8 @@ static void on_turn(uv_prepare_t *prepare)
     struct mg_worker *w = &t->worker;
 
     atomic_store_explicit(&w->turns, atomic_load_explicit(&w->turns, memory_order_relaxed) + 1, memory_order_relaxed);
+    if (w->snapshot && w->snapshot->script && !t->is_control)
+        mg_script_turn(w->snapshot->script, w->index);
     if (t->house_is_on || atomic_load_explicit(&w->requests, memory_order_relaxed) == t->house_requests)
         return;
     t->house_is_on = true;
