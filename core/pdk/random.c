@@ -8,12 +8,27 @@
 #include <time.h>
 
 static _Thread_local uint64_t s[4];
-static _Thread_local bool is_seeded;
+static _Thread_local bool is_seeded, is_fixed /* for a test */;
+
+static int fixed_bytes(char *p, size_t n)
+{
+    while (n) {
+        uint64_t v = mg_random_u64();
+        size_t part = n < sizeof v ? n : sizeof v;
+
+        memcpy(p, &v, part);
+        p += part;
+        n -= part;
+    }
+    return 0;
+}
 
 int mg_random_bytes(void *out, size_t n)
 {
     char *p = out;
 
+    if (is_fixed)
+        return fixed_bytes(p, n);
     while (n) {
         ssize_t got = getrandom(p, n, 0);
 
@@ -34,6 +49,23 @@ static void seed(void)
         s[1] = 0x9e3779b97f4a7c15u;
     }
     is_seeded = true;
+}
+
+/* splitmix64 (Vigna): neighbouring seeds give streams that have nothing in common. */
+static uint64_t spread(uint64_t *n)
+{
+    uint64_t z = *n += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+void mg_random_seed(uint64_t n)
+{
+    is_fixed = is_seeded = n != 0;
+    for (int i = 0; n && i < 4; i++)
+        s[i] = spread(&n);
 }
 
 static inline uint64_t rotate(uint64_t v, int by)

@@ -6,4 +6,7 @@
 
 uint64_t mg_random_u64(void);
 
+/* Tests: from now on this thread's random numbers, bytes and UUIDs follow from `n`; 0: they are random again. */
+void mg_random_seed(uint64_t n);
+
 #endif

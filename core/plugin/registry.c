@@ -44,6 +44,21 @@ void mg_registry_free(struct mg_registry *r)
     free(r);
 }
 
+int mg_registry_add(struct mg_registry *r, struct mg_str folder)
+{
+    struct mg_str *folders = mg_arena_alloc(&r->arena, (r->folders_n + 2) * sizeof *folders);
+
+    if (!folders)
+        return MG_ENOMEM;
+    folders[0] = mg_arena_copy(&r->arena, folder.p, folder.n);
+    if (!folders[0].p)
+        return MG_ENOMEM;
+    memcpy(folders + 1, r->folders, r->folders_n * sizeof *folders);
+    r->folders = folders;
+    r->folders_n++;
+    return 0;
+}
+
 static bool name_ok(struct mg_str name)
 {
     if (!name.n || name.n > 64)

@@ -195,7 +195,7 @@ static void take_route(struct mg_exchange *x, const struct mg_route *route)
 }
 
 /* What is answered here has been seen by the global chain alone (its on_rewrite is over): their on_response runs. */
-static enum next step_route(struct mg_exchange *x)
+void mg_run_route(struct mg_exchange *x)
 {
     struct mg_port *port = x->client->port;
     struct mg_router_query q = { .host = x->host, .port = x->port, .path = x->path, .query = x->query,
@@ -205,7 +205,7 @@ static enum next step_route(struct mg_exchange *x)
 
     if (port->redirect_https && !x->is_https) {
         mg_answer_redirect(x, port->redirect_https, port->redirect_port);
-        return AGAIN;
+        return;
     }
     mg_router_match(x->snapshot->router, &q, &x->arena, &x->found);
     route = x->found.route;
@@ -217,19 +217,24 @@ static enum next step_route(struct mg_exchange *x)
         } else {
             mg_answer_error(x, 404, NULL, "No route matches this request.");
         }
-        return AGAIN;
+        return;
     }
     take_route(x, route);
     if (route->redirect_https && !x->is_https) {
         mg_answer_redirect(x, route->redirect_https, 443);
-        return AGAIN;
+        return;
     }
     if (x->limits.body > 0 && x->req->framing == MG_BODY_LENGTH && x->req->length > x->limits.body) {
         x->close_after = true;
         mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
-        return AGAIN;
+        return;
     }
     x->state = MG_ST_REQUEST;
+}
+
+static enum next step_route(struct mg_exchange *x)
+{
+    mg_run_route(x);
     return AGAIN;
 }
 

@@ -15,6 +15,7 @@ void mg_run(struct mg_exchange *x);              /* go on from x->state */
 void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const char *detail); /* answer, or cut what has begun */
 void mg_run_refuse(struct mg_exchange *x, int status, const char *failure, const char *detail); /* the request is broken or late */
 void mg_run_client_left(struct mg_exchange *x);
+void mg_run_route(struct mg_exchange *x);        /* find the route: x->state is MG_ST_REQUEST then, or an answer was made */
 void mg_run_end(struct mg_exchange *x);          /* response complete or given up: log, release both legs */
 extern const struct mg_leg_events mg_client_leg_events;
 
@@ -24,6 +25,9 @@ int mg_up_send_head(struct mg_exchange *x);
 void mg_up_release(struct mg_exchange *x);       /* let go of the connection, or stop waiting for one */
 void mg_up_failed(struct mg_exchange *x, int error, const char *why);
 void mg_up_watch(struct mg_exchange *x, int64_t ms, bool first_byte);
+/* What the client gets for a failure's token ("connect_refused", "timeout"…); status 0 when there is no such token. */
+struct mg_up_failure { int status; const char *token, *detail; };
+struct mg_up_failure mg_up_failure(const char *token);
 
 /* pieces.c: bodies */
 void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last);

@@ -32,6 +32,25 @@ static const struct outcome *outcome_of(const struct outcome *table, int error)
     return table;
 }
 
+static const struct outcome *outcome_by(const struct outcome *table, const char *token)
+{
+    for (;; table++) {
+        if (strcmp(table->token, token) == 0)
+            return table;
+        if (!table->error)
+            return NULL;
+    }
+}
+
+struct mg_up_failure mg_up_failure(const char *token)
+{
+    const struct outcome *o = outcome_by(talking, token);
+
+    if (!o)
+        o = outcome_by(connecting, token);
+    return o ? (struct mg_up_failure){ o->status, o->token, o->detail } : (struct mg_up_failure){ 0 };
+}
+
 static void log_failure(struct mg_exchange *x, const char *token, int error, const char *why)
 {
     if (!mg_log_enabled(MG_LOG_WARN))

@@ -1,244 +1,105 @@
 /* An exchange's life without sockets:
  *
- *   on_rewrite -> on_request -> request body -> the spec's upstream -> on_response -> response body -> on_log
+ *   on_rewrite -> (routing) -> on_request -> request body -> the spec's upstream -> on_response -> response body -> on_log
  *
- * as proxy/run.c and proxy/pieces.c have it, with all time simulated. */
+ * as proxy/run.c has it, with all time simulated. Answers, routing and what a proxy changes on the way are the proxy's own. */
 #include "trial/sim.h"
 #include "base/clock.h"
-#include "pdk/problem.h"
+#include "base/log.h"
+#include "proxy/run.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
 
-enum { PATIENCE_MS = 10000 };
+/* ---- what a phase came to ------------------------------------------------------------------------ */
 
-/* ---- reading the spec's table ---- */
-
-struct mg_str mg_sim_text(struct mg_sim *sim, const char *name)
+/* The answer that stands in the exchange is what the response side's sender has to give. */
+static void feed_answer(struct mg_sim *sim)
 {
-    struct mg_str s = { NULL, 0 };
-    size_t n;
-    const char *p;
+    struct mg_pieces *p = &sim->pieces[MG_RESPONSE];
 
-    lua_getfield(sim->L, sim->spec, name);
-    if (!lua_isnil(sim->L, -1)) {
-        if (lua_type(sim->L, -1) != LUA_TSTRING)
-            luaL_error(sim->L, "%s: text expected", name);
-        p = lua_tolstring(sim->L, -1, &n);
-        s = mg_arena_copy(&sim->snapshot.arena, p, n);
-        if (!s.p)
-            luaL_error(sim->L, "out of memory");
+    p->at[0] = sim->x->answer;
+    p->pause_ms[0] = 0;
+    p->n = sim->x->answer.n ? 1 : 0;
+    p->next = 0;
+    sim->trailers[MG_RESPONSE] = NULL;
+    sim->cut = NULL;
+    sim->x->body[MG_RESPONSE].ended = false;
+}
+
+static void fail(struct mg_sim *sim, int status, const char *failure, const char *detail)
+{
+    struct mg_exchange *x = sim->x;
+
+    if (x->response_started) {
+        x->failure = x->failure ? x->failure : failure ? failure : "cut_short";
+        sim->is_over = true;
+        return;
     }
-    lua_pop(sim->L, 1);
-    return s;
+    mg_answer_error(x, status, failure, detail);
+    feed_answer(sim);
 }
 
-double mg_sim_number(struct mg_sim *sim, const char *name, double preset)
+static void too_late(struct mg_sim *sim)
 {
-    double n = preset;
+    const char *token = sim->late;
+    bool plugin = strcmp(token, "plugin_timeout") == 0;
 
-    lua_getfield(sim->L, sim->spec, name);
-    if (!lua_isnil(sim->L, -1))
-        n = luaL_checknumber(sim->L, -1);
-    lua_pop(sim->L, 1);
-    return n;
+    sim->late = NULL;
+    sim->plugin_late_at_us = 0;
+    if (!plugin)
+        sim->late_at_us = 0;
+    else
+        mg_logf(MG_LOG_WARN, "a plugin waited too long");
+    mg_op_cancel_all(sim->x);
+    fail(sim, 504, token, plugin ? "A policy took too long." : "The request took too long.");
 }
 
-/* A list of texts at the top of the stack, popped, as the pieces of a side. */
-static void take_pieces(struct mg_sim *sim, int side)
+static void upstream_broke(struct mg_sim *sim)
 {
-    lua_State *L = sim->L;
-    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    struct mg_up_failure f = mg_up_failure(sim->cut);
 
-    sim->pieces_n[side] = sim->pieces_at[side] = 0;
-    if (count > sizeof(sim->pieces[0]) / sizeof(sim->pieces[0][0]))
-        luaL_error(L, "body: at most 64 pieces");
-    for (size_t i = 0; i < count; i++) {
-        size_t n;
-        const char *p;
+    sim->is_cut = false;
+    mg_op_cancel_all(sim->x);
+    sim->x->is_waiting = false;
+    fail(sim, f.status, f.token, f.detail);
+}
 
-        lua_rawgeti(L, -1, (int)i + 1);
-        p = luaL_checklstring(L, -1, &n);
-        sim->pieces[side][i] = mg_arena_copy(&sim->x->arena, p, n);
-        if (!sim->pieces[side][i].p)
-            luaL_error(L, "body: over the exchange's memory");
-        sim->pieces_n[side]++;
-        lua_pop(L, 1);
+/* true: on to the next phase. Else an answer stands in the exchange, or it is over (sim->left, sim->is_over). */
+static bool passed(struct mg_sim *sim, enum mg_verdict v, int side)
+{
+    struct mg_exchange *x = sim->x;
+
+    sim->plugin_late_at_us = sim->late ? sim->plugin_late_at_us : 0;
+    if (v == MG_CONTINUE)
+        return true;
+    if (sim->left)
+        return false;
+    if (sim->late) {
+        too_late(sim);
+    } else if (sim->is_cut) {
+        upstream_broke(sim);
+    } else if (v == MG_RESPOND && !x->response_started) {
+        mg_answer_recorded(x);
+        feed_answer(sim);
+    } else if (v != MG_RESPOND && x->body[side].gather == MG_GATHER_REFUSED) {
+        if (side == MG_REQUEST)
+            fail(sim, 413, NULL, "The request body is larger than this route takes.");
+        else
+            fail(sim, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
+    } else {
+        fail(sim, 500, "plugin_error", NULL);
     }
-    lua_pop(L, 1);
+    return false;
 }
 
-/* A list of { name, value } at the top of the stack, popped. */
-static void take_fields(struct mg_sim *sim, struct mg_headers *headers)
+/* ---- the phases of heads --------------------------------------------------------------------------- */
+
+static void watch_plugin(struct mg_sim *sim)
 {
-    lua_State *L = sim->L;
-    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-
-    for (size_t i = 0; i < count; i++) {
-        struct mg_str part[2];
-
-        lua_rawgeti(L, -1, (int)i + 1);
-        for (int k = 0; k < 2; k++) {
-            const char *p;
-
-            lua_rawgeti(L, -1, k + 1);
-            p = luaL_checklstring(L, -1, &part[k].n);
-            part[k] = mg_arena_copy(&sim->x->arena, p, part[k].n);
-            lua_pop(L, 1);
-        }
-        if (!part[0].p || !part[1].p || mg_headers_add(headers, &sim->x->arena, part[0], part[1]) != 0)
-            luaL_error(L, "headers: out of memory");
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
+    if (!sim->plugin_late_at_us && sim->x->timeouts.plugin > 0)
+        sim->plugin_late_at_us = sim->trial->monotonic_us + sim->x->timeouts.plugin * 1000;
 }
-
-static int64_t length_of(const struct mg_sim *sim, int side)
-{
-    int64_t n = 0;
-
-    for (int i = 0; i < sim->pieces_n[side]; i++)
-        n += (int64_t)sim->pieces[side][i].n;
-    return n;
-}
-
-/* ---- time ---- */
-
-void mg_trial_advance(struct mg_trial *t, int64_t ms)
-{
-    t->monotonic_us += ms * 1000;
-    t->wall_us += ms * 1000;
-    t->worker.loop.ahead_ms += ms;
-    mg_clock_set(t->monotonic_us, t->wall_us);
-    mg_wheel_advance(&t->worker.loop.wheel, mg_loop_now_ms(&t->worker.loop));
-}
-
-static void too_long(uv_timer_t *timer)
-{
-    *(bool *)timer->data = true;
-}
-
-/* Nothing simulated is due: something runs on the thread pool. */
-static bool wait_really(struct mg_trial *t, struct mg_sim *sim)
-{
-    uv_timer_t patience;
-    bool late = false;
-
-    patience.data = &late;
-    uv_timer_init(&t->worker.loop.uv, &patience);
-    uv_timer_start(&patience, too_long, PATIENCE_MS, 0);
-    while (!late && !sim->woken && t->worker.loop.wheel.armed == 0)
-        uv_run(&t->worker.loop.uv, UV_RUN_ONCE);
-    uv_timer_stop(&patience);
-    uv_close((uv_handle_t *)&patience, NULL);
-    uv_run(&t->worker.loop.uv, UV_RUN_NOWAIT);
-    return !late;
-}
-
-/* Until the exchange is woken. false: nothing will. */
-static bool pump(struct mg_sim *sim)
-{
-    struct mg_trial *t = sim->trial;
-
-    sim->woken = false;
-    for (int i = 0; !sim->woken; i++) {
-        int64_t next;
-
-        if (!mg_list_empty(&t->worker.woken)) {
-            mg_ops_deliver(&t->worker);
-            continue;
-        }
-        if (mg_list_empty(&sim->x->ops))
-            return false;
-        next = mg_wheel_next_ms(&t->worker.loop.wheel, mg_loop_now_ms(&t->worker.loop));
-        if (next >= 0)
-            mg_trial_advance(t, next > 0 ? next : MG_TICK_MS);
-        else if (!wait_really(t, sim))
-            return false;
-    }
-    return true;
-}
-
-static void woken(struct mg_exchange *x)
-{
-    struct mg_sim *sim = mg_container(x->snapshot, struct mg_sim, snapshot);
-
-    sim->woken = true;
-}
-
-/* ---- bodies ---- */
-
-static void put(struct mg_sim *sim, int side, struct mg_str s)
-{
-    struct mg_bytes *b = &sim->sent[side];
-
-    if (b->n + s.n > b->room) {
-        size_t room = (b->n + s.n) * 2 + 256;
-        char *p = realloc(b->p, room);
-
-        if (!p)
-            luaL_error(sim->L, "out of memory");
-        b->p = p;
-        b->room = room;
-    }
-    if (s.n) {
-        memcpy(b->p + b->n, s.p, s.n);
-        sim->sent_pieces[side]++;
-    }
-    b->n += s.n;
-}
-
-static enum mg_verdict settle_body(struct mg_sim *sim, int side, enum mg_verdict v)
-{
-    while (v == MG_WAIT) {
-        if (!pump(sim))
-            luaL_error(sim->L, "a body handler waits for something that never comes");
-        if (sim->x->body[side].waiting)
-            v = mg_chain_run_body(sim->x, side);
-    }
-    return v;
-}
-
-static enum mg_verdict body_out(struct mg_sim *sim, int side, enum mg_verdict v)
-{
-    struct mg_body *b = &sim->x->body[side];
-
-    v = settle_body(sim, side, v);
-    if (v == MG_CONTINUE && !b->held) {
-        put(sim, side, b->piece);
-        b->ended = b->last;
-    }
-    return v;
-}
-
-/* The sender's next piece through the chain. */
-static enum mg_verdict next_piece(struct mg_sim *sim, int side)
-{
-    struct mg_body *b = &sim->x->body[side];
-    struct mg_str piece = { NULL, 0 };
-
-    if (sim->pieces_at[side] < sim->pieces_n[side])
-        piece = sim->pieces[side][sim->pieces_at[side]++];
-    b->piece = piece;
-    b->last = b->got_end = sim->pieces_at[side] >= sim->pieces_n[side];
-    b->seen_bytes += (int64_t)piece.n;
-    b->step = 0;
-    return mg_chain_run_body(sim->x, side);
-}
-
-static enum mg_verdict stream(struct mg_sim *sim, int side)
-{
-    struct mg_body *b = &sim->x->body[side];
-    enum mg_verdict v = MG_CONTINUE;
-
-    if (mg_chain_has_whole(b))
-        v = body_out(sim, side, mg_chain_run_whole(sim->x, side));
-    while (v == MG_CONTINUE && !b->ended && (!b->got_end || !b->whole_out))
-        v = body_out(sim, side, next_piece(sim, side));
-    return v;
-}
-
-/* ---- the phases of heads ---- */
 
 static enum mg_verdict settle(struct mg_sim *sim, enum mg_verdict v)
 {
@@ -247,28 +108,37 @@ static enum mg_verdict settle(struct mg_sim *sim, enum mg_verdict v)
 
     while (v == MG_WAIT) {
         struct mg_body *b = &x->body[side];
+        struct mg_pieces *from = &sim->pieces[side];
+        enum mg_pumped p;
 
         if (b->gather == MG_GATHER_ASKED && mg_list_empty(&sim->trial->worker.woken) &&
-            (!b->got_end || sim->pieces_at[side] < sim->pieces_n[side])) {
-            v = settle_body(sim, side, next_piece(sim, side));
+            (!b->got_end || from->next < from->n)) {
+            v = mg_sim_settle_body(sim, side, mg_sim_piece(sim, side));
             if (v == MG_CONTINUE)
                 v = MG_WAIT;
             continue;
         }
-        if (!pump(sim))
+        watch_plugin(sim);
+        p = mg_sim_pump(sim);
+        if (p == PUMP_OVER)
+            return MG_ERROR;
+        if (p == PUMP_NEVER)
             luaL_error(sim->L, "a handler waits for something that never comes");
         v = mg_chain_wake(x);
     }
     return v;
 }
 
-static enum mg_verdict phase(struct mg_sim *sim, int which)
+static bool phase(struct mg_sim *sim, int which, int state)
 {
+    sim->x->state = (uint8_t)state;
     mg_chain_begin(sim->x, which);
-    return settle(sim, mg_chain_run(sim->x));
+    return passed(sim, settle(sim, mg_chain_run(sim->x)), MG_REQUEST);
 }
 
-static struct mg_head *new_response(struct mg_sim *sim, int status, int source)
+/* ---- the upstream ------------------------------------------------------------------------------------ */
+
+static struct mg_head *new_response(struct mg_sim *sim, int status)
 {
     struct mg_exchange *x = sim->x;
     struct mg_body *b = &x->body[MG_RESPONSE];
@@ -277,82 +147,15 @@ static struct mg_head *new_response(struct mg_sim *sim, int status, int source)
     if (!x->res)
         luaL_error(sim->L, "out of memory");
     x->res->status = status;
+    x->res->reason = mg_reason(status);
     x->res->version = 11;
     x->res->framing = MG_BODY_LENGTH;
-    x->source = (uint8_t)source;
+    x->source = MG_SOURCE_UPSTREAM;
     b->gather = MG_GATHER_NO;
     b->replaced = b->whole_out = b->got_end = b->resized = false;
     x->is_waiting = false;
+    x->state = MG_ST_RESPOND;
     return x->res;
-}
-
-static void own_answer(struct mg_sim *sim, int status, const char *failure)
-{
-    struct mg_str type, body;
-    struct mg_head *head;
-
-    sim->x->failure = failure;
-    if (mg_problem(sim->x, status, mg_str(NULL, 0), &type, &body) != 0)
-        luaL_error(sim->L, "out of memory");
-    head = new_response(sim, status, MG_SOURCE_GATEWAY);
-    mg_headers_set_id(&head->headers, &sim->x->arena, MG_H_CONTENT_TYPE, type);
-    sim->pieces[MG_RESPONSE][0] = body;
-    sim->pieces_n[MG_RESPONSE] = 1;
-    sim->pieces_at[MG_RESPONSE] = 0;
-    head->length = (int64_t)body.n;
-}
-
-static void recorded_answer(struct mg_sim *sim)
-{
-    struct mg_exchange *x = sim->x;
-    struct mg_head *head = x->answer_head;
-    struct mg_str body = x->answer;
-
-    new_response(sim, head->status, MG_SOURCE_PLUGIN);
-    x->res = head;
-    x->res->framing = MG_BODY_LENGTH;
-    x->res->length = (int64_t)body.n;
-    x->answer_head = NULL;
-    sim->pieces[MG_RESPONSE][0] = body;
-    sim->pieces_n[MG_RESPONSE] = body.n ? 1 : 0;
-    sim->pieces_at[MG_RESPONSE] = 0;
-}
-
-static bool passed(struct mg_sim *sim, enum mg_verdict v, int side)
-{
-    if (v == MG_CONTINUE)
-        return true;
-    if (v == MG_RESPOND)
-        recorded_answer(sim);
-    else if (sim->x->body[side].gather == MG_GATHER_REFUSED)
-        own_answer(sim, side == MG_REQUEST ? 413 : 502, side == MG_REQUEST ? NULL : "response_too_large");
-    else
-        own_answer(sim, 500, "plugin_error");
-    return false;
-}
-
-/* ---- the upstream ---- */
-
-static void push_str(lua_State *L, struct mg_str s)
-{
-    lua_pushlstring(L, s.p ? s.p : "", s.n);
-}
-
-static void push_fields(lua_State *L, const struct mg_headers *h)
-{
-    int n = 0;
-
-    lua_newtable(L);
-    for (uint32_t i = 0; h && i < h->n; i++) {
-        if (!h->at[i].name)
-            continue;
-        lua_createtable(L, 2, 0);
-        lua_pushlstring(L, h->at[i].name, h->at[i].name_n);
-        lua_rawseti(L, -2, 1);
-        lua_pushlstring(L, h->at[i].value, h->at[i].value_n);
-        lua_rawseti(L, -2, 2);
-        lua_rawseti(L, -2, ++n);
-    }
 }
 
 /* What the upstream sees, as a table. */
@@ -360,97 +163,175 @@ static void push_request(struct mg_sim *sim)
 {
     lua_State *L = sim->L;
     struct mg_exchange *x = sim->x;
+    struct mg_str path = x->path, query = x->query;
+    const struct mg_headers *headers = &x->req->headers;
+    bool has_query = x->has_query;
 
+    if (sim->gateway) {
+        const char *mark = memchr(sim->out.target.p, '?', sim->out.target.n);
+
+        path = query = sim->out.target;
+        has_query = mark != NULL;
+        if (mark) {
+            path.n = (size_t)(mark - path.p);
+            query = mg_str(mark + 1, sim->out.target.n - path.n - 1);
+        }
+        headers = &sim->out.headers;
+    }
     lua_newtable(L);
-    push_str(L, x->req->method_text);
+    mg_sim_push_str(L, x->req->method_text);
     lua_setfield(L, -2, "method");
-    push_str(L, x->path);
+    mg_sim_push_str(L, path);
     lua_setfield(L, -2, "path");
-    if (x->has_query) {
-        push_str(L, x->query);
+    if (has_query) {
+        mg_sim_push_str(L, query);
         lua_setfield(L, -2, "query");
     }
-    push_fields(L, &x->req->headers);
+    mg_sim_push_fields(L, headers);
     lua_setfield(L, -2, "fields");
-    push_str(L, mg_str(sim->sent[MG_REQUEST].p, sim->sent[MG_REQUEST].n));
+    mg_sim_push_str(L, mg_str(sim->sent[MG_REQUEST].p, sim->sent[MG_REQUEST].n));
     lua_setfield(L, -2, "body");
     lua_pushinteger(L, sim->sent_pieces[MG_REQUEST]);
     lua_setfield(L, -2, "pieces");
-    push_str(L, x->upstream ? x->upstream->name : mg_str(NULL, 0));
+    if (sim->arrived[MG_REQUEST]) {
+        mg_sim_push_fields(L, sim->arrived[MG_REQUEST]);
+        lua_setfield(L, -2, "trailer_fields");
+    }
+    mg_sim_push_str(L, x->upstream ? x->upstream->name : mg_str(NULL, 0));
     lua_setfield(L, -2, "upstream");
+}
+
+/* { fails = token } in the answer at `answer`: NULL when it does not fail. */
+static const char *failure_of(struct mg_sim *sim, int answer)
+{
+    const char *token;
+
+    lua_getfield(sim->L, answer, "fails");
+    token = lua_tostring(sim->L, -1);
+    if (token && !mg_up_failure(token).status)
+        luaL_error(sim->L, "upstream: there is no failure \"%s\"; try \"timeout\", \"reset\", \"connect_refused\" (docs/operating.md has them all)",
+                   token);
+    token = token ? mg_up_failure(token).token : NULL;
+    lua_pop(sim->L, 1);
+    return token;
+}
+
+/* The answer takes its time. false: it comes too late, for the gateway or for the client. */
+static bool upstream_in_time(struct mg_sim *sim, double after_ms)
+{
+    struct mg_exchange *x = sim->x;
+    int64_t limit = x->route->first_byte_ms >= 0 ? x->route->first_byte_ms : x->upstream->first_byte_ms, ms = (int64_t)after_ms;
+    bool in_time = !sim->gateway || limit <= 0 || ms <= limit;
+    struct mg_up_failure f = mg_up_failure("timeout");
+
+    if (ms > 0 && !mg_sim_elapse(sim, in_time ? ms : limit)) {
+        passed(sim, MG_ERROR, MG_RESPONSE);
+        return false;
+    }
+    if (!in_time)
+        fail(sim, f.status, f.token, f.detail);
+    return in_time;
+}
+
+/* The answer at `answer` on the stack becomes the response. */
+static void take_answer(struct mg_sim *sim, int answer)
+{
+    lua_State *L = sim->L;
+    const char *failure = failure_of(sim, answer);
+    struct mg_head *head;
+    int status;
+
+    lua_getfield(L, answer, "after_ms");
+    if (!upstream_in_time(sim, luaL_optnumber(L, -1, 0)))
+        return;
+    lua_getfield(L, answer, "status");
+    status = (int)luaL_checkinteger(L, -1);
+    lua_getfield(L, answer, "partial");
+    if (failure && !lua_toboolean(L, -1)) {
+        struct mg_up_failure f = mg_up_failure(failure);
+
+        mg_logf(MG_LOG_WARN, "upstream: %s", f.token);
+        fail(sim, f.status, f.token, f.detail);
+        return;
+    }
+    head = new_response(sim, status);
+    sim->cut = failure;
+    sim->x->first_byte_us = mg_clock_monotonic_us();
+    lua_getfield(L, answer, "fields");
+    mg_sim_take_fields(sim, &head->headers);
+    lua_getfield(L, answer, "pieces");
+    mg_sim_take_pieces(sim, MG_RESPONSE);
+    lua_getfield(L, answer, "trailer_fields");
+    sim->trailers[MG_RESPONSE] = mg_sim_take_trailers(sim);
+    head->length = mg_sim_length(sim, MG_RESPONSE);
+    lua_getfield(L, answer, "stream");
+    if (lua_toboolean(L, -1) || sim->trailers[MG_RESPONSE])
+        head->framing = MG_BODY_STREAM;
+    sim->x->upstream_end_us = mg_clock_monotonic_us();
 }
 
 static void call_upstream(struct mg_sim *sim)
 {
     lua_State *L = sim->L;
-    struct mg_head *head;
-    int answer;
+    int top = lua_gettop(L);
 
     lua_getfield(L, sim->spec, "upstream");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        own_answer(sim, 404, NULL);
-        return;
-    }
     sim->upstream_called = true;
     sim->x->tries = 1;
-    sim->x->upstream_us = mg_clock_monotonic_us();
+    sim->x->sent_us = mg_clock_monotonic_us();
     push_request(sim);
     lua_pushvalue(L, -1);
     lua_setfield(L, sim->spec, "seen");
     lua_call(L, 1, 1);
     luaL_checktype(L, -1, LUA_TTABLE);
-    answer = lua_gettop(L);
-    lua_getfield(L, answer, "status");
-    head = new_response(sim, (int)luaL_checkinteger(L, -1), MG_SOURCE_UPSTREAM);
-    lua_pop(L, 1);
-    lua_getfield(L, answer, "fields");
-    take_fields(sim, &head->headers);
-    lua_getfield(L, answer, "pieces");
-    take_pieces(sim, MG_RESPONSE);
-    head->length = length_of(sim, MG_RESPONSE);
-    lua_getfield(L, answer, "stream");
-    if (lua_toboolean(L, -1))
-        head->framing = MG_BODY_STREAM;
-    lua_settop(L, answer - 1);
-    sim->x->upstream_end_us = mg_clock_monotonic_us();
+    take_answer(sim, lua_gettop(L));
+    lua_settop(L, top);
 }
 
-/* ---- beginning ---- */
+/* Is there somebody to send the request to? */
+static bool has_upstream(struct mg_sim *sim)
+{
+    bool has;
 
-static void fill_request(struct mg_sim *sim)
+    lua_getfield(sim->L, sim->spec, "upstream");
+    has = !lua_isnil(sim->L, -1) && sim->x->upstream;
+    lua_pop(sim->L, 1);
+    return has;
+}
+
+/* false: an answer stands in the exchange, or it is over. */
+static bool send_request(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    x->state = MG_ST_CONNECT;
+    if (!has_upstream(sim)) {
+        fail(sim, 404, NULL, sim->gateway ? "No upstream and no plugin answers here." : NULL);
+        return false;
+    }
+    x->upstream_us = x->connected_us = mg_clock_monotonic_us();
+    if (sim->gateway) {
+        sim->out = *x->req;
+        if (mg_forward_request(x, &sim->out)) {
+            fail(sim, 431, NULL, "The request head is too large.");
+            return false;
+        }
+    }
+    x->state = MG_ST_RECEIVE;
+    if (!passed(sim, mg_sim_stream(sim, MG_REQUEST), MG_REQUEST))
+        return false;
+    call_upstream(sim);
+    return !sim->left && !sim->is_over;
+}
+
+/* ---- beginning ------------------------------------------------------------------------------------ */
+
+static void take_params(struct mg_sim *sim)
 {
     lua_State *L = sim->L;
     struct mg_exchange *x = sim->x;
-    struct mg_head *head = mg_arena_zalloc(&x->arena, sizeof(*head));
     struct mg_str params[2];
 
-    if (!head)
-        luaL_error(L, "out of memory");
-    x->req = head;
-    head->method_text = mg_sim_text(sim, "method");
-    head->method = mg_method_of(head->method_text);
-    head->version = 11;
-    lua_getfield(L, sim->spec, "fields");
-    take_fields(sim, &head->headers);
-    lua_getfield(L, sim->spec, "pieces");
-    take_pieces(sim, MG_REQUEST);
-    head->length = length_of(sim, MG_REQUEST);
-    head->framing = sim->pieces_n[MG_REQUEST] ? MG_BODY_LENGTH : MG_BODY_NONE;
-    if (head->framing && mg_sim_number(sim, "chunked", 0) != 0) {
-        head->framing = MG_BODY_STREAM;
-        head->length = -1;
-    }
-    x->body[MG_REQUEST].got_end = sim->pieces_n[MG_REQUEST] == 0;
-    if (mg_uri_normalise_path(mg_sim_text(sim, "path"), &x->arena, &x->path) != 0)
-        luaL_error(L, "path: malformed");
-    x->query = mg_sim_text(sim, "query");
-    x->has_query = x->query.p != NULL;
-    x->target = mg_sim_text(sim, "target");
-    head->target = x->target;
-    x->host = head->authority = mg_sim_text(sim, "host");
-    x->port = (int)mg_sim_number(sim, "port", 80);
-    x->is_https = mg_sim_number(sim, "https", 0) != 0;
     lua_getfield(L, sim->spec, "params");
     while (lua_istable(L, -1) && x->found.params_n < MG_PARAMS_MAX && x->found.params_n < (int)lua_objlen(L, -1)) {
         lua_rawgeti(L, -1, x->found.params_n + 1);
@@ -468,6 +349,51 @@ static void fill_request(struct mg_sim *sim)
     lua_pop(L, 1);
 }
 
+static void fill_request(struct mg_sim *sim)
+{
+    lua_State *L = sim->L;
+    struct mg_exchange *x = sim->x;
+    struct mg_head *head = mg_arena_zalloc(&x->arena, sizeof(*head));
+
+    if (!head)
+        luaL_error(L, "out of memory");
+    x->req = head;
+    head->method_text = mg_sim_text(sim, "method");
+    head->method = mg_method_of(head->method_text);
+    head->version = 11;
+    lua_getfield(L, sim->spec, "fields");
+    mg_sim_take_fields(sim, &head->headers);
+    lua_getfield(L, sim->spec, "pieces");
+    mg_sim_take_pieces(sim, MG_REQUEST);
+    lua_getfield(L, sim->spec, "trailer_fields");
+    sim->trailers[MG_REQUEST] = mg_sim_take_trailers(sim);
+    head->length = mg_sim_length(sim, MG_REQUEST);
+    head->framing = sim->pieces[MG_REQUEST].n ? MG_BODY_LENGTH : MG_BODY_NONE;
+    if (head->framing && (sim->trailers[MG_REQUEST] || mg_sim_number(sim, "chunked", 0) != 0)) {
+        head->framing = MG_BODY_STREAM;
+        head->length = -1;
+    }
+    x->body[MG_REQUEST].got_end = sim->pieces[MG_REQUEST].n == 0;
+    head->target = x->target = mg_sim_text(sim, "target");
+    head->authority = mg_sim_text(sim, "authority");
+    x->host = head->host = mg_sim_text(sim, "host");
+    x->port = (int)mg_sim_number(sim, "port", 80);
+    head->port = (int)mg_sim_number(sim, "authority_port", 0);
+    x->is_https = sim->client.is_secure = mg_sim_number(sim, "https", 0) != 0;
+    if (x->is_https) {
+        x->tls_version = MG_STR("TLSv1.3");
+        x->tls_cipher = MG_STR("TLS_AES_256_GCM_SHA384");
+        x->sni = x->host;
+    }
+    if (sim->gateway)
+        return; /* mg_forward_facts has the rest */
+    if (mg_uri_normalise_path(mg_sim_text(sim, "path"), &x->arena, &x->path) != 0)
+        luaL_error(L, "path: malformed");
+    x->query = mg_sim_text(sim, "query");
+    x->has_query = x->query.p != NULL;
+    take_params(sim);
+}
+
 static void fill_client(struct mg_sim *sim)
 {
     struct mg_exchange *x = sim->x;
@@ -480,115 +406,169 @@ static void fill_client(struct mg_sim *sim)
     memcpy(x->peer_addr, cidr.addr, 16);
     x->peer_port = 50000;
     x->tls_kept = true;
+    sim->client.port = &sim->port;
+    sim->client.worker = x->worker;
+    x->client = &sim->client;
+}
+
+static void begin_chain_alone(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    x->snapshot = &sim->snapshot;
+    x->script_host = sim->trial->script;
+    x->limits.buffered_body = (int64_t)mg_sim_number(sim, "buffered_body", 1 << 20);
+    x->route = &sim->route;
+    x->chain = sim->route.chain;
+    sim->upstream.name = mg_sim_text(sim, "upstream_name");
+    x->upstream = &sim->upstream;
+    x->found.path_pattern = mg_sim_text(sim, "route_path");
+}
+
+static void begin_gateway(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    x->snapshot = sim->gateway->snapshot;
+    x->script_host = x->snapshot->script;
+    x->timeouts = sim->port.timeouts;
+    x->limits = sim->port.limits;
+    x->chain = x->snapshot->global;
+}
+
+static void prepare_chain_alone(struct mg_sim *sim)
+{
+    sim->route.id = mg_sim_text(sim, "route");
+    sim->route.first_byte_ms = -1;
+    sim->snapshot.script = sim->trial->script;
+    sim->snapshot.registry = sim->trial->registry;
+    mg_sim_config(sim);
+    sim->snapshot.global = sim->route.chain;
 }
 
 static void begin(struct mg_sim *sim)
 {
     struct mg_exchange *x;
     struct mg_trial *t = sim->trial;
+    double leaves_ms, memory = 8 << 20;
 
-    sim->route.id = mg_sim_text(sim, "route");
-    sim->snapshot.script = t->script;
-    sim->snapshot.registry = t->registry;
-    mg_sim_config(sim);
-    sim->snapshot.global = sim->route.chain;
-    sim->x = x = mg_exchange_new(&t->worker, (size_t)mg_sim_number(sim, "memory", 8 << 20));
+    if (sim->gateway) {
+        mg_sim_gateway_port(sim);
+        memory = (double)sim->port.limits.memory;
+    } else {
+        prepare_chain_alone(sim);
+    }
+    sim->x = x = mg_exchange_new(&t->worker, (size_t)mg_sim_number(sim, "memory", memory));
     if (!x)
         luaL_error(sim->L, "out of memory");
-    x->snapshot = &sim->snapshot;
-    x->limits.buffered_body = (int64_t)mg_sim_number(sim, "buffered_body", 1 << 20);
-    x->script_host = t->script;
-    x->chain = sim->route.chain;
-    x->route = &sim->route;
+    mg_run_begin(x);
+    if (sim->gateway)
+        begin_gateway(sim);
+    else
+        begin_chain_alone(sim);
     x->started_us = mg_clock_monotonic_us();
     x->started_wall_us = mg_clock_wall_us();
-    sim->upstream.name = mg_sim_text(sim, "upstream_name");
-    x->upstream = &sim->upstream;
-    x->found.path_pattern = mg_sim_text(sim, "route_path");
+    leaves_ms = mg_sim_number(sim, "leaves_after_ms", -1);
+    if (leaves_ms >= 0)
+        sim->leaves_at_us = t->monotonic_us + (int64_t)(leaves_ms * 1000) + 1;
     fill_request(sim);
     fill_client(sim);
-    mg_exchange_woken = woken;
 }
 
-/* ---- the whole ---- */
-
-static void push_result(struct mg_sim *sim)
+/* What the proxy does with a head before the chain sees it. false: it was refused. */
+static bool receive(struct mg_sim *sim)
 {
-    lua_State *L = sim->L;
+    struct mg_exchange *x = sim->x;
+    int rc = sim->gateway ? mg_forward_facts(x) : 0;
+
+    if (rc == 0)
+        return true;
+    x->began = x->chain->entries_n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << x->chain->entries_n) - 1;
+    if (rc == MG_ENOMEM)
+        fail(sim, 431, NULL, "The request head is too large.");
+    else
+        fail(sim, 400, NULL, "The request target is malformed.");
+    return false;
+}
+
+static bool route(struct mg_sim *sim)
+{
     struct mg_exchange *x = sim->x;
 
-    lua_newtable(L);
-    lua_pushinteger(L, x->res->status);
-    lua_setfield(L, -2, "status");
-    push_fields(L, &x->res->headers);
-    lua_setfield(L, -2, "fields");
-    push_str(L, mg_str(sim->sent[MG_RESPONSE].p, sim->sent[MG_RESPONSE].n));
-    lua_setfield(L, -2, "body");
-    lua_pushinteger(L, sim->sent_pieces[MG_RESPONSE]);
-    lua_setfield(L, -2, "pieces");
-    lua_pushinteger(L, x->source);
-    lua_setfield(L, -2, "source");
-    if (x->failure) {
-        lua_pushstring(L, x->failure);
-        lua_setfield(L, -2, "failure");
-    }
-    lua_pushnumber(L, (double)(mg_clock_monotonic_us() - x->started_us) / 1000);
-    lua_setfield(L, -2, "elapsed_ms");
-    if (sim->upstream_called) {
-        lua_getfield(L, sim->spec, "seen");
-        lua_setfield(L, -2, "request");
-    }
-    lua_newtable(L);
-    for (uint16_t i = 0; i < x->ctx_n; i++) {
-        const struct mg_datum *d = &x->ctx[i].value;
-
-        push_str(L, x->ctx[i].name);
-        if (d->kind == MG_TEXT)
-            push_str(L, d->text);
-        else if (d->kind == MG_DOUBLE)
-            lua_pushnumber(L, d->number);
-        else if (d->kind == MG_BOOLEAN)
-            lua_pushboolean(L, d->number != 0);
-        else
-            lua_pushnil(L);
-        lua_settable(L, -3);
-    }
-    lua_setfield(L, -2, "ctx");
-    if (x->consumer) {
-        push_str(L, x->consumer->name);
-        lua_setfield(L, -2, "consumer");
-    }
+    if (!sim->gateway)
+        return true;
+    x->state = MG_ST_ROUTE;
+    mg_run_route(x);
+    mg_loop_disarm(&x->worker->loop, &x->total_timer); /* its time is ours */
+    if (x->timeouts.exchange > 0)
+        sim->late_at_us = sim->trial->monotonic_us + x->timeouts.exchange * 1000;
+    if (x->state == MG_ST_REQUEST)
+        return true;
+    feed_answer(sim);
+    return false;
 }
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
 
 static bool has_body(const struct mg_exchange *x)
 {
     return x->req->method != MG_M_HEAD && x->res->status != 204 && x->res->status != 304;
 }
 
-void mg_sim_run(struct mg_sim *sim)
+/* The client sits there until something comes: it may leave while nothing is under way, too. */
+static bool is_gone(const struct mg_sim *sim)
 {
-    struct mg_exchange *x;
-    bool answered;
+    return sim->left || sim->is_over || sim->x->state >= MG_ST_LOG;
+}
 
-    begin(sim);
-    x = sim->x;
-    answered = !passed(sim, phase(sim, MG_ON_REWRITE), MG_REQUEST) || !passed(sim, phase(sim, MG_ON_REQUEST), MG_REQUEST) ||
-               !passed(sim, stream(sim, MG_REQUEST), MG_REQUEST);
-    if (!answered)
-        call_upstream(sim);
+static void respond(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    x->state = MG_ST_RESPOND;
     x->responding = true;
     mg_chain_begin(x, MG_ON_RESPONSE);
-    while (!passed(sim, settle(sim, mg_chain_run(x)), MG_RESPONSE))
+    while (!passed(sim, settle(sim, mg_chain_run(x)), MG_RESPONSE) && !is_gone(sim))
         ; /* the entries below see the new answer */
-    if (has_body(x) && !passed(sim, stream(sim, MG_RESPONSE), MG_RESPONSE))
-        x->failure = "cut_short";
+    if (is_gone(sim))
+        return;
+    x->state = MG_ST_STREAM;
+    if (sim->gateway)
+        mg_forward_response(x);
+    x->response_started = true;
+    if (has_body(x))
+        passed(sim, mg_sim_stream(sim, MG_RESPONSE), MG_RESPONSE);
+}
+
+static void end(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    if (sim->left && !x->failure)
+        x->failure = "client_left";
     x->ended_us = mg_clock_monotonic_us();
     x->body_out = sim->sent[MG_RESPONSE].n;
     mg_op_cancel_all(x);
     x->is_waiting = false;
+    if (x->state >= MG_ST_LOG)
+        return; /* the proxy gave it up, and has told */
+    x->state = MG_ST_LOG;
     mg_chain_begin(x, MG_ON_LOG);
     mg_chain_run(x);
-    push_result(sim);
+}
+
+void mg_sim_run(struct mg_sim *sim)
+{
+    bool sent;
+
+    begin(sim);
+    sent = receive(sim) && phase(sim, MG_ON_REWRITE, MG_ST_REWRITE) && route(sim) && phase(sim, MG_ON_REQUEST, MG_ST_REQUEST) &&
+           send_request(sim);
+    (void)sent;
+    if (!is_gone(sim))
+        respond(sim);
+    end(sim);
+    mg_sim_push_result(sim);
 }
 
 void mg_sim_end(struct mg_sim *sim)
@@ -597,11 +577,13 @@ void mg_sim_end(struct mg_sim *sim)
 
     if (x) {
         mg_op_cancel_all(x);
+        mg_loop_disarm(&x->worker->loop, &x->total_timer);
         if (x->script)
             mg_script_exchange_end(x);
         mg_exchange_free(x);
     }
-    mg_sim_config_end(sim);
+    if (!sim->gateway)
+        mg_sim_config_end(sim);
     free(sim->sent[0].p);
     free(sim->sent[1].p);
     mg_arena_deinit(&sim->snapshot.arena);

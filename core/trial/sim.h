@@ -1,15 +1,21 @@
-/* sim.h - one simulated exchange. Inside trial/. */
+/* sim.h - simulated exchanges and the world around them. Inside trial/.
+ *
+ * A trial is what one spec file has: a worker without sockets, a VM for the spec (and for plugins that test.exchange runs), clocks that
+ * are moved by hand, and functions of the spec that play everything outside. An exchange of test.exchange runs a chain that was
+ * made for it; one of test.gateway a whole config, which has a snapshot and VMs of its own. */
 #ifndef MG_TRIAL_SIM_H
 #define MG_TRIAL_SIM_H
 
+#include "exchange/outside.h"
+#include "proxy/client.h"
 #include "proxy/snapshot.h"
 #include "script/host.h"
 
 struct lua_State;
 
-enum { TRIAL_LINES_MAX = 1024 };
+enum { TRIAL_LINES_MAX = 1024, TRIAL_PIECES_MAX = 64 };
 
-/* What a spec file has: a worker without sockets, a VM, plugins by name. */
+/* What a spec file has. */
 struct mg_trial {
     struct mg_worker worker;
     struct mg_config config;         /* sources and folder only */
@@ -20,40 +26,116 @@ struct mg_trial {
     int failed, passed;
     char *lines[TRIAL_LINES_MAX];    /* of the log, since they were last asked for */
     int lines_n;
+
+    struct mg_sim *running;          /* the innermost exchange */
+    struct mg_outside world;         /* what is asked of the outside */
+    struct mg_list asked;            /* of questions that nobody has answered yet */
+    struct mg_list answered;         /* of those whose answer takes its time */
+    int answer;                      /* reference of the spec's answer(service, question); LUA_NOREF: there is none */
+    const char *only;                /* run the tests whose name has this; NULL: all */
+    bool is_verbose;
 };
 
 struct mg_bytes { char *p; size_t n, room; };
 
+/* A side's body as its sender gives it: pieces, with a pause before some. */
+struct mg_pieces {
+    struct mg_str at[TRIAL_PIECES_MAX];
+    int64_t pause_ms[TRIAL_PIECES_MAX];
+    int n, next;
+};
+
+/* A whole config under test: a userdata of the spec. */
+struct mg_sim_gateway {
+    struct mg_trial *trial;
+    struct mg_snapshot *snapshot;
+    bool has_begun;
+};
+
 struct mg_sim {
     struct mg_trial *trial;
+    struct mg_sim *outer;            /* the upstream of a spec may run an exchange of its own */
+    struct mg_sim_gateway *gateway;  /* of a whole config; NULL: a chain alone */
     struct lua_State *L;
     int spec;                        /* index of the spec's table on L's stack */
-    struct mg_snapshot snapshot;     /* its arena has what is made for the spec, too */
+    struct mg_snapshot snapshot;     /* of a chain alone; its arena has what is made for the spec, too */
     struct mg_route route;
     struct mg_upstream_spec upstream;
+    struct mg_client client;         /* no connection: its port, and who the peer is */
+    struct mg_port port;
     struct mg_exchange *x;
     bool has_begun;                  /* the chain's instances are on the worker */
     bool woken;
     bool upstream_called;
-    struct mg_str pieces[2][64];     /* what the senders have to give */
-    int pieces_n[2], pieces_at[2];
+    bool left;                       /* the client has gone */
+    const char *late;                /* the failure's token of a timeout that has passed */
+    const char *cut;                 /* the upstream fails once its pieces are out: the failure's token */
+    bool is_cut;                     /* it has */
+    bool is_over;                    /* half an answer went out: the connection is closed */
+    struct mg_head out;              /* of a whole config: the request as the upstream gets it */
+    int64_t leaves_at_us, late_at_us, plugin_late_at_us; /* 0: never */
+    struct mg_pieces pieces[2];      /* what the senders have to give */
+    struct mg_headers *trailers[2];  /* and what follows */
+    struct mg_headers *arrived[2];   /* trailers that were passed on */
     struct mg_bytes sent[2];         /* what arrived: at the upstream, at the client */
     int sent_pieces[2];
 };
 
+/* ---- sim.c ---- */
 /* Body: fills the sim's exchange from the spec table, runs it, pushes the result table. Raises Lua errors: call it
  * through lua_pcall and then mg_sim_end. */
 void mg_sim_run(struct mg_sim *sim);
 void mg_sim_end(struct mg_sim *sim);
-/* Move the simulated clocks on. */
-void mg_trial_advance(struct mg_trial *t, int64_t ms);
 
-/* config.c: the route's chain and the snapshot's consumers, from the spec's `plugins` and `consumers`. Raises. */
+/* ---- body.c: bodies on their way through the chain ---- */
+/* The body of a side, from its sender through the chain to the other end. MG_CONTINUE: it has passed, or there is none. */
+enum mg_verdict mg_sim_stream(struct mg_sim *sim, int side);
+/* The sender's next piece. */
+enum mg_verdict mg_sim_piece(struct mg_sim *sim, int side);
+enum mg_verdict mg_sim_settle_body(struct mg_sim *sim, int side, enum mg_verdict v);
+int64_t mg_sim_length(const struct mg_sim *sim, int side);
+
+/* ---- world.c: time, and answers from outside ---- */
+int mg_world_open(struct mg_trial *t);
+void mg_world_close(struct mg_trial *t);
+/* Let `ms` pass; what is due on the way runs. Raises when the spec's fakes do. */
+void mg_trial_advance(struct mg_trial *t, int64_t ms);
+/* Set the wall clock. */
+void mg_trial_set_wall(struct mg_trial *t, int64_t wall_us);
+enum mg_pumped { PUMP_WOKEN, PUMP_OVER /* left or late: sim says which */, PUMP_NEVER };
+/* Until the exchange is woken, its client leaves, a timeout passes, or it is clear that nothing will ever happen. */
+enum mg_pumped mg_sim_pump(struct mg_sim *sim);
+/* The other side takes that long. false: the exchange was over before. */
+bool mg_sim_elapse(struct mg_sim *sim, int64_t ms);
+
+/* ---- table.c: the spec's table, and results ---- */
+/* The spec's text or number under a name, texts copied to the arena; p NULL / the default when absent. Raises for a wrong type. */
+struct mg_str mg_sim_text(struct mg_sim *sim, const char *name);
+double mg_sim_number(struct mg_sim *sim, const char *name, double preset);
+/* A list of texts (and pauses: numbers, in ms) at the top of the stack, popped, as the pieces of a side. */
+void mg_sim_take_pieces(struct mg_sim *sim, int side);
+/* A list of { name, value } at the top of the stack, popped. */
+void mg_sim_take_fields(struct mg_sim *sim, struct mg_headers *headers);
+/* The same as trailers; NULL where the value is nil. */
+struct mg_headers *mg_sim_take_trailers(struct mg_sim *sim);
+void mg_sim_push_str(struct lua_State *L, struct mg_str s);
+void mg_sim_push_fields(struct lua_State *L, const struct mg_headers *h);
+/* The result of the whole, as a table. */
+void mg_sim_push_result(struct mg_sim *sim);
+
+/* ---- config.c ---- */
+/* The route's chain and the snapshot's consumers, from the spec's `plugins` and `consumers`. Raises. */
 void mg_sim_config(struct mg_sim *sim);
 void mg_sim_config_end(struct mg_sim *sim);
 
-/* The spec's text, number or truth under a name, copied to the arena; p NULL / the default when absent. Raises for a wrong type. */
-struct mg_str mg_sim_text(struct mg_sim *sim, const char *name);
-double mg_sim_number(struct mg_sim *sim, const char *name, double preset);
+/* ---- gateway.c ---- */
+/* native.gateway(path, env): a userdata. Raises the config's mistakes. */
+int mg_trial_gateway(struct lua_State *L);
+/* native.gateway_close(gateway) */
+int mg_trial_gateway_close(struct lua_State *L);
+/* The gateway at a stack place, or NULL. */
+struct mg_sim_gateway *mg_trial_gateway_at(struct lua_State *L, int index);
+/* The listener that a request comes in by, from the spec's `listener` (name or address) and scheme: its settings. Raises. */
+void mg_sim_gateway_port(struct mg_sim *sim);
 
 #endif

@@ -1,6 +1,7 @@
 /* Finding spec files and running them. */
 #include "trial/trial.h"
 #include "base/clock.h"
+#include "pdk/random.h"
 #include "trial/sim.h"
 #include <ftw.h>
 #include <lauxlib.h>
@@ -34,27 +35,32 @@ static int simulate_body(lua_State *L)
     return 1;
 }
 
-/* native.simulate(spec): the result. */
+/* native.simulate(spec, gateway or nil): the result. */
 static int simulate(lua_State *L)
 {
     struct mg_trial *t = trial_of(L);
+    struct mg_sim_gateway *gateway = mg_trial_gateway_at(L, 2);
     struct mg_sim *sim;
     int rc;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     if (L != t->vm->L)
-        return luaL_error(L, "test.exchange may not be called in a coroutine");
+        return luaL_error(L, "an exchange may not be run in a coroutine");
     sim = calloc(1, sizeof(*sim));
     if (!sim)
         return luaL_error(L, "out of memory");
     sim->trial = t;
+    sim->gateway = gateway;
+    sim->outer = t->running;
     sim->L = L;
+    t->running = sim;
     mg_arena_init(&sim->snapshot.arena, NULL, ARENA_BUDGET);
     lua_pushcfunction(L, simulate_body);
     lua_pushvalue(L, 1);
     lua_pushlightuserdata(L, sim);
     rc = lua_pcall(L, 2, 1, 0);
     mg_sim_end(sim);
+    t->running = sim->outer;
     free(sim);
     return rc == 0 ? 1 : lua_error(L);
 }
@@ -62,6 +68,49 @@ static int simulate(lua_State *L)
 static int advance(lua_State *L)
 {
     mg_trial_advance(trial_of(L), (int64_t)luaL_checknumber(L, 1));
+    return 0;
+}
+
+/* native.on_question(fn(service, question) -> status, answer, delay_ms) */
+static int on_question(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_unref(L, LUA_REGISTRYINDEX, t->answer);
+    lua_pushvalue(L, 1);
+    t->answer = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int set_wall_ms(lua_State *L)
+{
+    mg_trial_set_wall(trial_of(L), (int64_t)(luaL_checknumber(L, 1) * 1000));
+    return 0;
+}
+
+static int now_ms(lua_State *L)
+{
+    lua_pushnumber(L, (double)trial_of(L)->monotonic_us / 1000);
+    return 1;
+}
+
+/* native.seed(number or nil) */
+static int seed(lua_State *L)
+{
+    mg_random_seed(lua_isnoneornil(L, 1) ? 0 : (uint64_t)luaL_checknumber(L, 1) + 1);
+    return 0;
+}
+
+/* native.plugins(folder): plugins are looked for there, too, before the bundled ones. */
+static int add_plugins(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+    size_t n;
+    const char *p = luaL_checklstring(L, 1, &n);
+
+    if (mg_registry_add(t->registry, mg_str(p, n)) != 0)
+        return luaL_error(L, "out of memory");
     return 0;
 }
 
@@ -109,7 +158,9 @@ static int report(lua_State *L)
 }
 
 static const luaL_Reg natives[] = {
-    { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say }, { NULL, NULL }
+    { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
+    { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "seed", seed },
+    { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins }, { NULL, NULL }
 };
 
 /* ---- one file ---- */
@@ -142,7 +193,8 @@ static void file_body(struct mg_vm *vm, void *arg)
 static int open_trial(struct mg_trial *t, const char *path, const char *const *folders, size_t folders_n, struct mg_error *err)
 {
     struct mg_str list[16];
-    char real[PATH_MAX], beside[PATH_MAX + 16];
+    static const char *const near[] = { "plugins", "../plugins", ".", "build", "../build" }; /* of the spec's folder */
+    char real[PATH_MAX], beside[5][PATH_MAX + 16];
     char *slash;
     size_t n = 0;
     int rc;
@@ -152,10 +204,12 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     slash = strrchr(real, '/');
     *slash = '\0';
     t->config.folder = mg_str_c(strdup(real));
-    snprintf(beside, sizeof(beside), "%s/plugins", real);
-    for (; n < folders_n && n < 15; n++)
+    for (; n < folders_n && n < 11; n++)
         list[n] = mg_str_c(folders[n]);
-    list[n++] = mg_str_c(beside);
+    for (int i = 0; i < 5; i++) {
+        snprintf(beside[i], sizeof(beside[i]), "%s/%s", real, near[i]);
+        list[n++] = mg_str_c(beside[i]);
+    }
     t->config.sources = mg_sources_new();
     t->registry = mg_registry_new(list, n);
     t->script = mg_script_new(&t->config, MEMORY_MAX);
@@ -168,6 +222,7 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     t->monotonic_us = next_monotonic_us;
     t->wall_us = first_wall_us;
     mg_clock_set(t->monotonic_us, t->wall_us);
+    mg_world_open(t);
     t->vm = mg_vm_new(t->script, true, err);
     if (!t->vm)
         return err->code;
@@ -180,7 +235,10 @@ static void close_trial(struct mg_trial *t)
     if (t->monotonic_us)
         next_monotonic_us = t->monotonic_us + hour_us;
     mg_clock_set(-1, -1);
+    mg_random_seed(0);
     mg_log_capture(NULL, NULL);
+    if (t->worker.outside)
+        mg_world_close(t);
     while (t->lines_n > 0)
         free(t->lines[--t->lines_n]);
     if (t->script) {
