@@ -147,6 +147,8 @@ static void print_chain(const struct mg_chain *chain)
         printf("  %2d. ", i + 1);
         mg_cli_print(stdout, e->info.id);
         printf("%s%s:", e->info.route.n ? "" : " [global]", e->when >= 0 ? " [when …]" : "");
+        if (e->observe)
+            printf(" [only observes]");
         for (int p = 0; p < MG_PHASES; p++) {
             if (!(chain->has_phase[p] >> i & 1))
                 continue;

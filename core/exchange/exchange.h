@@ -17,6 +17,8 @@ struct mg_credential;
 struct mg_client;       /* proxy/client.h */
 struct mg_script;       /* script/script.h */
 struct mg_outside;      /* exchange/outside.h */
+struct mg_trace;        /* plugin/trace.h */
+struct mg_observed;     /* plugin/watch.h */
 struct mg_op_kind;
 
 /* One asynchronous operation that a plugin started. */
@@ -34,6 +36,9 @@ struct mg_op {
     bool is_simulated;              /* its answer comes from x->outside */
     void *arg;
 };
+
+/* Beside enum mg_over: an entry that only observes would have refused. It gets a part of its own in plugin/step.c. */
+enum { MG_OVER_OBSERVED = 2 };
 
 /* One direction's body as the exchange handles it. `at` walks the chain's body steps. */
 /* Gathering at entry k: pieces run through the steps of the entries before k (for responses: above k), then collect in
@@ -69,6 +74,8 @@ struct mg_body {
     struct mg_headers *trailers;
     int64_t seen_bytes;             /* from the sender, against limits.body */
     uint16_t step;                  /* where the chain is with the piece in hand */
+    uint16_t sets;                  /* how often mg_body_set was called */
+    bool observed_gather;           /* only observed entries (mode = "observe") asked for it: it goes on framed as it came */
 };
 
 struct mg_ctx_entry { struct mg_str name; struct mg_datum value; };
@@ -141,7 +148,11 @@ struct mg_exchange {
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
     uint8_t locals_n;
-    struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue"); NULL */
+    struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue", mode = "observe"); NULL */
+    struct mg_observed *observed;   /* what observed entries keep for themselves; NULL */
+    struct mg_trace *trace;         /* somebody wants to see the chain as it runs; nearly always NULL */
+    uint64_t over;                  /* observed entries that would have ended the request: only their on_log still runs */
+    bool is_late;                   /* the plugin timeout has come: who waits is passed over (plugin/step.c) */
     struct mg_outside *outside;     /* listens to what is asked of the world; nearly always NULL (exchange/outside.h) */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */

@@ -56,6 +56,19 @@ static bool is_here(const struct mg_exchange *x, int side, struct mg_str *whole)
     return is_empty(x, side);
 }
 
+/* It learns that when it waits. */
+static int would_refuse(struct mg_exchange *x, struct mg_body *b)
+{
+    struct mg_op *op = mg_op_start(x, NULL);
+
+    if (!op)
+        return MG_ENOMEM;
+    b->gather_op = op->id;
+    b->over = MG_OVER_OBSERVED;
+    mg_op_end(op, MG_ETOOBIG);
+    return 0;
+}
+
 /* An earlier entry has it whole. */
 static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int over)
 {
@@ -66,6 +79,8 @@ static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int ov
     if (b->limit > 0 && b->whole.n > (size_t)b->limit) {
         if (over == MG_OVER_SKIP)
             return MG_ETOOBIG;
+        if (over == MG_OVER_OBSERVED)
+            return would_refuse(x, b);
         b->gather = MG_GATHER_REFUSED;
         return mg_op_start(x, NULL) ? 0 : MG_ENOMEM;
     }
@@ -124,8 +139,13 @@ int mg_body_read(struct mg_x *h, int side, int64_t limit, int over)
     if (b->gather == MG_GATHER_ASKED)
         return b->gather_entry == x->entry ? 0 : MG_EBUSY;
     b->limit = limit_of(x, limit);
+    if (!mg_entry_observes(x))
+        b->observed_gather = false;
+    else if (over == MG_OVER_REFUSE)
+        over = MG_OVER_OBSERVED;
     if (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER)
         return read_again(x, b, side, over);
+    b->observed_gather = mg_entry_observes(x);
     return read_first(x, b, side, over);
 }
 
@@ -186,6 +206,7 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
     b->whole_last = true;
     b->regather = false;
     b->replaced = true;
+    b->sets++;
     return 0;
 }
 

@@ -84,19 +84,31 @@ int mg_body_put_piece(struct mg_exchange *x, struct mg_body *b, struct mg_str s)
     return 0;
 }
 
-/* The sender's bytes are only lent: a step that waits finds a copy. */
+static bool is_ours(const struct mg_body *b, struct mg_str s)
+{
+    return inside(s.p, b->scratch[0], b->scratch_room[0]) || inside(s.p, b->scratch[1], b->scratch_room[1]) || inside(s.p, b->whole.p, b->room);
+}
+
+/* The sender's bytes are only lent: a step that waits finds a copy, and so does whoever puts back what the step had found. */
 static int keep_piece(struct mg_exchange *x, struct mg_body *b)
 {
-    bool ours = inside(b->piece.p, b->scratch[0], b->scratch_room[0]) || inside(b->piece.p, b->scratch[1], b->scratch_room[1]) ||
-                inside(b->piece.p, b->whole.p, b->room);
-    struct mg_str was = b->before;
-    int rc = 0;
+    struct mg_str found = b->before;
+    int to;
 
-    if (!ours && b->piece.n)
-        rc = mg_body_put_piece(x, b, b->piece);
-    if (!inside(was.p, b->scratch[0], b->scratch_room[0]) && !inside(was.p, b->scratch[1], b->scratch_room[1]))
+    if (is_ours(b, found) || (!found.n && is_ours(b, b->piece)))
+        return 0;
+    if (!is_ours(b, b->piece)) {
+        if (b->piece.n && mg_body_put_piece(x, b, b->piece))
+            return MG_ENOMEM;
         b->before = b->piece;
-    return rc;
+        return 0;
+    }
+    to = inside(b->piece.p, b->scratch[0], b->scratch_room[0]); /* the step has made another piece: not over that */
+    if (buffers_own(x, b) || reserve(&b->scratch[to], &b->scratch_room[to], found.n))
+        return MG_ENOMEM;
+    memcpy(b->scratch[to], found.p, found.n);
+    b->before = mg_str(b->scratch[to], found.n);
+    return 0;
 }
 
 static int body_phase(int side)

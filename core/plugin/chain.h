@@ -26,7 +26,7 @@ struct mg_chain_entry {
     void *locals[MG_WORKERS_MAX];   /* of worker_create */
     int32_t when;                   /* function number; -1: always */
     bool continue_on_error;
-    bool observe;                   /* mode = "observe" (later) */
+    bool observe;                   /* mode = "observe": plugin/watch.h */
     int index;                      /* in the chain */
     struct mg_log_scope scope;      /* plugin and route for the log */
     struct mg_str file; int line;   /* where the config has it */
@@ -71,6 +71,11 @@ enum mg_verdict mg_chain_run_whole(struct mg_exchange *x, int side);
 static inline bool mg_chain_has_whole(const struct mg_body *b)
 {
     return !b->whole_out && (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER);
+}
+/* Does the entry that runs only observe? */
+static inline bool mg_entry_observes(const struct mg_exchange *x)
+{
+    return x->in_step && x->chain && x->entry < x->chain->entries_n && x->chain->entries[x->entry]->observe;
 }
 static inline bool mg_chain_has(const struct mg_exchange *x, int phase) { return x->chain->steps_n[phase] != 0; }
 

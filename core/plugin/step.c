@@ -1,6 +1,7 @@
 /* step.c - one call into a plugin, and what its verdict is worth. */
-#include "plugin/step.h"
+#include "plugin/watch.h"
 #include "pdk/problem.h"
+#include "script/script.h"
 
 int (*mg_chain_when)(struct mg_exchange *x, int32_t function);
 
@@ -70,17 +71,17 @@ static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict 
     x->entry = f->entry;
 }
 
-/* Does it have an operation that it may wait for, under way or ended? */
-static bool has_op(struct mg_exchange *x, const struct mg_chain_entry *e, int phase)
+/* An operation that it may wait for, under way or ended; NULL: it has none. */
+static struct mg_op *op_of(struct mg_exchange *x, const struct mg_chain_entry *e, int phase)
 {
     mg_list_each(n, &x->ops)
     {
-        const struct mg_op *op = mg_container(n, struct mg_op, node);
+        struct mg_op *op = mg_container(n, struct mg_op, node);
 
         if (op->entry == e->index && op->phase == phase)
-            return true;
+            return op;
     }
-    return false;
+    return NULL;
 }
 
 static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *e, int phase, const char *why)
@@ -92,7 +93,10 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
         mg_logf(MG_LOG_ERROR, "%s", why);
     }
     x->answer_head = NULL;
-    if (!e->continue_on_error)
+    mg_watch_failed(e);
+    if (x->trace)
+        mg_trace_why(x, mg_str_c(why));
+    if (!e->continue_on_error || e->observe)
         return MG_ERROR;
     if (is_body(phase))
         b->piece = b->before;
@@ -107,16 +111,16 @@ static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, i
     switch (v) {
     case MG_CONTINUE:
         x->answer_head = NULL; /* recorded but not meant */
-        if (!is_body(phase))
+        if (!is_body(phase) && !e->observe)
             x->undo = NULL;
         return v;
     case MG_WAIT:
-        if (has_op(x, e, phase))
+        if (op_of(x, e, phase))
             return v;
         return fail(x, e, phase, "the plugin waits, but for nothing that is under way");
     case MG_RESPOND:
         if (x->answer_head) {
-            if (!is_body(phase))
+            if (!is_body(phase) && !e->observe)
                 x->undo = NULL;
             return v;
         }
@@ -135,6 +139,8 @@ int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phas
 
     if ((phase == MG_ON_RESPONSE || phase == MG_ON_RESPONSE_BODY) && !(x->began & bit))
         return 0;
+    if (e->observe && x->over & bit && phase != MG_ON_LOG)
+        return 0;
     if (e->when < 0)
         return 1;
     if (x->seen & bit)
@@ -142,12 +148,35 @@ int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phas
     x->seen |= bit;
     enter(x, &f, e, phase);
     r = mg_chain_when ? mg_chain_when(x, e->when) : MG_ENOENT;
-    if (r < 0 && fail(x, e, phase, "the entry's `when` failed") == MG_CONTINUE)
+    if (r < 0 && (fail(x, e, phase, "the entry's `when` failed") == MG_CONTINUE || e->observe))
         r = 0;
     leave(x, &f, MG_CONTINUE);
     if (r <= 0)
         x->skipped |= bit;
+    if (r <= 0 && x->trace)
+        mg_trace_skipped(x, e, phase);
     return r;
+}
+
+static enum mg_verdict wake(struct mg_exchange *x, struct mg_chain_entry *e, int op, int status)
+{
+    if (!e->plugin->on_wake)
+        return MG_CONTINUE;
+    return e->plugin->on_wake(mg_handle_of(x), e->self, e->locals[x->worker->index], op, status);
+}
+
+/* A call that somebody looks at, or that may have to be undone. fn NULL: it has been woken. */
+static enum mg_verdict watched(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn, int op, int status)
+{
+    enum mg_verdict v;
+    struct mg_watch w;
+
+    if (mg_watch_begin(x, e, phase, !fn, &w)) {
+        v = fail(x, e, phase, "no memory left to keep what the plugin may change; it was skipped");
+        return e->observe ? MG_CONTINUE : v;
+    }
+    v = fn ? fn(mg_handle_of(x), e->self, e->locals[x->worker->index]) : wake(x, e, op, status);
+    return mg_watch_end(x, e, phase, settle(x, e, phase, v), &w);
 }
 
 enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn)
@@ -156,8 +185,8 @@ enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, in
     struct frame f;
 
     enter(x, &f, e, phase);
-    if (e->continue_on_error && !is_body(phase) && phase != MG_ON_LOG && mg_undo_save(x)) {
-        v = fail(x, e, phase, "no memory left to keep what the plugin may change; it was skipped");
+    if (mg_watched(x, e)) {
+        v = watched(x, e, phase, fn, 0, 0);
     } else {
         v = fn(mg_handle_of(x), e->self, e->locals[x->worker->index]);
         v = settle(x, e, phase, v);
@@ -179,20 +208,61 @@ static struct mg_op *ended_op(struct mg_exchange *x, const struct mg_chain_entry
     return NULL;
 }
 
+/* What it waits for is given up; it is passed over. (Whoever may not be passed over has been answered 504: proxy/run.c.) */
+static enum mg_verdict late(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
+{
+    enum mg_verdict v;
+    struct frame f;
+    struct mg_op *op;
+
+    while ((op = op_of(x, e, phase)))
+        mg_op_drop(op);
+    mg_script_forget(x, e->plugin, e->self, phase);
+    enter(x, &f, e, phase);
+    v = fail(x, e, phase, "the plugin waited too long");
+    if (e->observe || x->trace)
+        v = mg_watch_late(x, e, phase, v);
+    leave(x, &f, v);
+    return v;
+}
+
+/* An observed entry asked for a body, to be refused when it is over a limit; and it is. */
+static bool is_refused(const struct mg_exchange *x, const struct mg_chain_entry *e, int phase, const struct mg_op *op)
+{
+    const struct mg_body *b = &x->body[phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST];
+
+    return e->observe && op->id == b->gather_op && op->status == MG_ETOOBIG && b->over == MG_OVER_OBSERVED &&
+           (phase == MG_ON_REQUEST || phase == MG_ON_RESPONSE);
+}
+
+static enum mg_verdict refused(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
+{
+    enum mg_verdict v;
+    struct frame f;
+
+    mg_script_forget(x, e->plugin, e->self, phase);
+    enter(x, &f, e, phase);
+    v = mg_watch_refused(x, e, phase);
+    leave(x, &f, v);
+    return v;
+}
+
 enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
 {
     enum mg_verdict v = MG_WAIT;
     struct mg_op *op;
 
+    if (x->is_late)
+        return late(x, e, phase);
     while (v == MG_WAIT && (op = ended_op(x, e, phase))) {
         int id = op->id, status = op->status;
         struct frame f;
 
         mg_list_remove(&op->node);
+        if (is_refused(x, e, phase, op))
+            return refused(x, e, phase);
         enter(x, &f, e, phase);
-        v = e->plugin->on_wake ? e->plugin->on_wake(mg_handle_of(x), e->self, e->locals[x->worker->index], id, status)
-                               : MG_CONTINUE;
-        v = settle(x, e, phase, v);
+        v = mg_watched(x, e) ? watched(x, e, phase, NULL, id, status) : settle(x, e, phase, wake(x, e, id, status));
         leave(x, &f, v);
     }
     return v;

@@ -19,6 +19,12 @@ const char *mg_phase_name(int phase);
 /* undo.c: heads as values. Save before an entry runs; 0 or MG_ENOMEM. (A body is kept when it is replaced: plugin/body.h.) */
 int mg_undo_save(struct mg_exchange *x);
 void mg_undo_apply(struct mg_exchange *x);
+/* What was saved; NULL: nothing. */
+const struct mg_kept *mg_undo_kept(const struct mg_exchange *x);
+/* While an observed entry waits the others find the exchange without its changes: they are put aside, and taken up again.
+ * hide: 0, or MG_ENOMEM when its changes are lost. */
+int mg_undo_hide(struct mg_exchange *x);
+void mg_undo_show(struct mg_exchange *x);
 
 /* body.c: an entry asked for a body that is in `whole` already: run it through the steps between. MG_CONTINUE when there
  * was nothing to do. */

@@ -13,6 +13,12 @@ static bool has_steps(const struct mg_exchange *x, int side)
            x->body[side].gather || x->body[side].replaced;
 }
 
+/* Is the body one whole text by the chain's doing? What only observed entries gathered goes on framed as it came. */
+static bool is_whole(const struct mg_body *b)
+{
+    return b->replaced || (b->gather == MG_GATHER_DONE && !b->observed_gather);
+}
+
 /* What a piece's way through the chain came to: true when x->body[side].piece is to be sent. */
 static bool passed(struct mg_exchange *x, int side, enum mg_verdict v)
 {
@@ -111,7 +117,7 @@ void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
 
     if (b->resized && (out->framing != MG_BODY_NONE || b->replaced)) {
         out->framing = MG_BODY_STREAM;
-    } else if (b->replaced || b->gather == MG_GATHER_DONE) {
+    } else if (is_whole(b)) {
         if (out->framing == MG_BODY_NONE && !b->whole.n)
             return;
         out->framing = MG_BODY_LENGTH;
@@ -242,10 +248,10 @@ static bool frame_response(struct mg_exchange *x)
     struct mg_head *res = x->res;
     bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304;
 
-    if (x->source != MG_SOURCE_UPSTREAM && !b->replaced && b->gather != MG_GATHER_DONE) {
+    if (x->source != MG_SOURCE_UPSTREAM && !is_whole(b)) {
         res->framing = b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY) ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)x->answer.n;
-    } else if (b->replaced || b->gather == MG_GATHER_DONE) {
+    } else if (is_whole(b)) {
         res->framing = b->resized || b->trailers ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)b->whole.n;
     } else if (b->resized && !bodiless) {
@@ -260,7 +266,7 @@ static bool frame_response(struct mg_exchange *x)
     }
     /* What is said of the length is what GET would have got, or nothing (RFC 9110, 8.6): the body that a plugin would
      * have made is not known. */
-    if (b->resized || b->replaced || b->gather == MG_GATHER_DONE || res->status == 204 ||
+    if (b->resized || is_whole(b) || res->status == 204 ||
         (res->status == 304 && x->source != MG_SOURCE_UPSTREAM) || res->framing == MG_BODY_STREAM || res->framing == MG_BODY_CLOSE)
         res->length = -1;
     res->framing = MG_BODY_NONE;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "pdk/client.h"
 #include "pdk/problem.h"
+#include "plugin/watch.h"
 
 void (*mg_proxy_admin)(struct mg_exchange *x);
 
@@ -346,6 +347,17 @@ static void woken(struct mg_exchange *x)
     mg_run_leave(x);
 }
 
+/* May each entry that waits be passed over? */
+static bool all_lenient(const struct mg_exchange *x)
+{
+    bool lenient = !x->is_waiting || mg_is_lenient(x->chain->entries[x->entry]);
+
+    for (int side = MG_REQUEST; side <= MG_RESPONSE; side++)
+        if (x->body[side].waiting)
+            lenient = lenient && mg_is_lenient(x->chain->steps[side == MG_REQUEST ? MG_ON_REQUEST_BODY : MG_ON_RESPONSE_BODY][x->body[side].step].entry);
+    return lenient;
+}
+
 static const struct mg_chain_entry *who_waits(const struct mg_exchange *x)
 {
     if (x->is_waiting)
@@ -374,6 +386,14 @@ static void plugin_late(struct mg_timer *t)
 
     if (waits_for_body(x)) {
         mg_loop_arm(&x->worker->loop, t, x->timeouts.plugin);
+        return;
+    }
+    if (all_lenient(x)) {
+        mg_run_enter(x);
+        x->is_late = true;
+        woken(x);
+        x->is_late = false;
+        mg_run_leave(x);
         return;
     }
     mg_run_enter(x);

@@ -1,6 +1,7 @@
 /* Handlers in coroutines: run, wait, wake, give up. */
 #include "script/host.h"
 #include "base/log.h"
+#include "plugin/trace.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -122,6 +123,24 @@ void mg_script_exchange_end(struct mg_exchange *x)
         mg_logf(MG_LOG_ERROR, "lua: %s", err.message);
 }
 
+void mg_script_forget(struct mg_exchange *x, const struct mg_plugin *plugin, const void *self, int phase)
+{
+    struct mg_script_x *sx = x->script;
+    struct mg_vm *vm = sx && mg_script_is_lua(plugin) ? mg_vm_here(sx->script) : NULL;
+    struct mg_coro **at = vm ? &sx->waiting : NULL;
+
+    while (at && *at) {
+        struct mg_coro *c = *at;
+
+        if (c->instance != self || c->phase != phase) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        coro_drop(vm, c);
+    }
+}
+
 /* ---- running ---- */
 
 static enum mg_verdict complain(struct mg_exchange *x, const char *what, const char *message)
@@ -130,6 +149,8 @@ static enum mg_verdict complain(struct mg_exchange *x, const char *what, const c
     mg_logf(MG_LOG_ERROR, "plugin failed: %s", message);
     if (x)
         x->told_why = true;
+    if (x && x->trace)
+        mg_trace_why(x, mg_str_c(message));
     return MG_ERROR;
 }
 
@@ -188,7 +209,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     else if (rc == LUA_YIELD)
         verdict = suspended(vm, x, c);
     else {
-        mg_trouble_log(vm, c->co, rc, mg_script_phase_names[c->phase]);
+        mg_trouble_log(vm, c->co, rc, mg_script_phase_names[c->phase]); /* the trace gets the message there */
         x->told_why = true;
         coro_drop(vm, c);
         verdict = MG_ERROR;

@@ -1,6 +1,7 @@
 /* What an operator reads when a script fails: message, plugin, phase, route, file, line, traceback. */
 #include "script/host.h"
 #include "base/log.h"
+#include "plugin/trace.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdio.h>
@@ -64,6 +65,8 @@ static void log_text(struct mg_vm *vm, const char *what, const char *text, size_
         mg_log_text_c("traceback", mg_str(from, n - (size_t)(from - text)));
         n = (size_t)(trace - text);
     }
+    if (mg_this_worker && mg_this_worker->running && mg_this_worker->running->trace)
+        mg_trace_why(mg_this_worker->running, mg_str(text, n));
     mg_logf(MG_LOG_ERROR, "plugin failed: %.*s", n > 2000 ? 2000 : (int)n, text);
 }
 

@@ -4,13 +4,14 @@
 
 #include <stdio.h>
 
-static const char *const modes[] = { "enforce", NULL };
+static const char *const modes[] = { "enforce", "observe", NULL };
 static const char *const on_errors[] = { "fail", "continue", NULL };
 struct entry_keys { int32_t when; int mode, on_error; struct mg_str id; };
 /* Keys that every entry takes; with them a table is checked by itself, and without them against the plugin's fields. */
 static const struct mg_field entry_fields[] = {
     { .name = "when", .type = MG_FUNCTION, .offset = offsetof(struct entry_keys, when), .doc = "Asked once in an exchange." },
-    { .name = "mode", .type = MG_ENUM, .offset = offsetof(struct entry_keys, mode), .values = modes, .preset = "enforce", .doc = "Enforce." },
+    { .name = "mode", .type = MG_ENUM, .offset = offsetof(struct entry_keys, mode), .values = modes, .preset = "enforce",
+      .doc = "observe: it runs, and is told instead of applied." },
     { .name = "on_error", .type = MG_ENUM, .offset = offsetof(struct entry_keys, on_error), .values = on_errors, .preset = "fail", .doc = "What an error does." },
     { .name = "id", .type = MG_STRING, .offset = offsetof(struct entry_keys, id), .has_min = true, .min = 1, .has_max = true, .max = 64,
       .doc = "Tells two entries of one plugin apart." },
@@ -224,6 +225,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
     e->info.folder = m->config->folder;
     e->when = keys.when;
     e->continue_on_error = keys.on_error == 1;
+    e->observe = keys.mode == 1;
     e->index = *n;
     e->scope = (struct mg_log_scope){ .plugin = e->info.id, .route = route };
     e->file = v->file;
