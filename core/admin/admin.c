@@ -1,5 +1,6 @@
 #include "admin/admin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/log.h"
 #include "proxy/proxy.h"
@@ -80,9 +81,32 @@ static void reload(struct mg_exchange *x)
     mg_reload_ask(&gateway->reload, &w->waiter);
 }
 
+/* POST /release?plugin=NAME; without a name: all. */
+static void let_in(struct mg_exchange *x)
+{
+    struct mg_word word = { .note = MG_NOTE_RELEASED };
+    struct mg_str name = x->query;
+    int n;
+
+    if (name.n && !mg_str_starts(name, MG_STR("plugin="))) {
+        plain(x, 400, MG_STR("ask with ?plugin=NAME, or without\n"));
+        return;
+    }
+    name = name.n ? mg_str(name.p + 7, name.n - 7) : name;
+    snprintf(word.blame.plugin, sizeof word.blame.plugin, "%.*s", (int)name.n, name.n ? name.p : "");
+    n = gateway->options.quarantine ? mg_quarantine_release(gateway->options.quarantine, &word.blame) : 0;
+    if (n == 0) {
+        plain(x, 404, MG_STR("nothing of that name is in quarantine\n"));
+        return;
+    }
+    mg_binder_tell(gateway->binder, &word);
+    reload(x);
+}
+
 static const struct { const char *path, *method; void (*serve)(struct mg_exchange *x); } pages[] = {
     { "/live", "GET", live },       { "/ready", "GET", ready },     { "/status", "GET", status },
     { "/metrics", "GET", metrics }, { "/reload", "POST", reload },
+    { "/release", "POST", let_in },
 };
 
 static void serve(struct mg_exchange *x)
@@ -100,7 +124,7 @@ static void serve(struct mg_exchange *x)
             mg_answer_not_allowed(x, MG_STR("POST"), MG_STR("ask with POST\n"));
         return;
     }
-    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics and POST /reload\n"));
+    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics, POST /reload and POST /release\n"));
 }
 
 static void started(struct mg_gateway *g)

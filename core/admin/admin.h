@@ -5,6 +5,7 @@
  *   GET  /status    JSON: version, snapshot, last reload, workers, listeners, upstreams
  *   GET  /metrics   Prometheus text
  *   POST /reload    loads the config anew: 200, or 422 with every mistake
+ *   POST /release   ?plugin=NAME, or all: out of quarantine, and loads the config anew
  *
  * There are no credentials, hence the address is loopback or a Unix socket (the config's check sees to it). All on the control
  * thread. */

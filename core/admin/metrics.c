@@ -87,6 +87,31 @@ static void label(FILE *f, const char *name, struct mg_str value)
     fputc('"', f);
 }
 
+static void suspect_lines(FILE *f, struct mg_quarantine *q, const char *name, bool is_out)
+{
+    struct mg_suspect s;
+
+    for (int i = 0; mg_quarantine_at(q, i, &s); i++) {
+        fprintf(f, "moongate_%s{", name);
+        label(f, "plugin", mg_str_c(s.blame.plugin));
+        fputc(',', f);
+        label(f, "entry", mg_str_c(s.blame.entry));
+        fputc(',', f);
+        label(f, "route", mg_str_c(s.blame.route));
+        fprintf(f, "} %.17g\n", is_out ? (double)s.is_out : (double)s.crashes);
+    }
+}
+
+static void suspects(FILE *f, struct mg_quarantine *q)
+{
+    if (!q)
+        return;
+    head(f, "plugin_crashes_total", "counter", "Crashes and stalls of the gateway process that were a plugin's.");
+    suspect_lines(f, q, "plugin_crashes_total", false);
+    head(f, "plugin_quarantined", "gauge", "1: left out, as it crashed too often.");
+    suspect_lines(f, q, "plugin_quarantined", true);
+}
+
 struct upstream_walk { FILE *f; const char *name; int which; };
 
 static void upstream_line(void *arg, const struct mg_upstream_status *s)
@@ -132,6 +157,7 @@ static void core_figures(FILE *f, const struct mg_gateway *g)
     one(f, "log_lines_dropped_total", "counter", "Access log lines dropped as the disk lagged.", (double)mg_sink_dropped());
     resident(f);
     scripts(f, g);
+    suspects(f, g->options.quarantine);
     upstreams(f);
 }
 

@@ -112,6 +112,26 @@ static void add_listeners(cJSON *list, const struct mg_gateway *g)
     }
 }
 
+static void add_suspects(cJSON *list, struct mg_quarantine *q)
+{
+    struct mg_suspect s;
+
+    for (int i = 0; q && mg_quarantine_at(q, i, &s); i++) {
+        cJSON *o = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(o, "plugin", s.blame.plugin);
+        cJSON_AddStringToObject(o, "entry", s.blame.entry);
+        cJSON_AddStringToObject(o, "route", s.blame.route);
+        cJSON_AddStringToObject(o, "phase", s.blame.phase);
+        cJSON_AddStringToObject(o, "cause", s.blame.cause);
+        cJSON_AddNumberToObject(o, "crashes", (double)s.crashes);
+        cJSON_AddBoolToObject(o, "quarantined", s.is_out);
+        if (s.is_out)
+            add_time(o, "since", s.out_since_us);
+        cJSON_AddItemToArray(list, o);
+    }
+}
+
 char *mg_admin_status(const struct mg_gateway *g)
 {
     cJSON *o = cJSON_CreateObject(), *workers;
@@ -132,6 +152,7 @@ char *mg_admin_status(const struct mg_gateway *g)
     workers = cJSON_AddArrayToObject(o, "workers");
     for (int i = 0; i < g->workers_ever; i++)
         add_worker(workers, g, i);
+    add_suspects(cJSON_AddArrayToObject(o, "crashes"), g->options.quarantine);
     add_listeners(cJSON_AddArrayToObject(o, "listeners"), g);
     mg_upstream_each(add_upstream, cJSON_AddArrayToObject(o, "upstreams"));
     cJSON_AddNumberToObject(o, "log_lines_dropped", (double)mg_sink_dropped());

@@ -1,6 +1,8 @@
 /* chain.c - compiling a chain, and walking the phases of heads. Bodies: body.c. One call: step.c. */
 #include "plugin/step.h"
 
+_Thread_local struct mg_calling mg_calling;
+
 static mg_phase_fn *phase_fn(const struct mg_plugin *p, int phase)
 {
     switch (phase) {

@@ -26,11 +26,18 @@ struct mg_chain_entry {
     void *locals[MG_WORKERS_MAX];   /* of worker_create */
     int32_t when;                   /* function number; -1: always */
     bool continue_on_error;
+    bool is_out;                    /* in quarantine: `plugin` is a stand-in */
     bool observe;                   /* mode = "observe": plugin/watch.h */
     int index;                      /* in the chain */
     struct mg_log_scope scope;      /* plugin and route for the log */
+    uint64_t digest, file_digest;   /* of the plugin's file and this entry's config; of the file alone */
     struct mg_str file; int line;   /* where the config has it */
 };
+/* What runs of an entry outside of the phases, where `running_phase` stands for a crash report. */
+enum mg_at { MG_AT_CREATE = 100, MG_AT_WORKER_CREATE, MG_AT_WORKER_DESTROY, MG_AT_ON_WORKER };
+/* The entry that a thread without a worker calls (the builder); entry NULL: none. */
+struct mg_calling { const struct mg_chain_entry *entry; int phase; };
+extern _Thread_local struct mg_calling mg_calling;
 struct mg_step { mg_phase_fn *fn; struct mg_chain_entry *entry; };
 /* Where an entry stands on the way of its phase: up for requests, down for responses. */
 static inline unsigned mg_chain_place(int side, int entry) { return side == MG_REQUEST ? (unsigned)entry : (unsigned)(MG_ENTRIES_MAX - 1 - entry); }

@@ -222,6 +222,18 @@ static int load(struct library *l, const char *path, struct mg_str name, const c
     return 0;
 }
 
+uint64_t mg_library_digest(const struct mg_plugin *plugin)
+{
+    uint64_t digest = 0;
+
+    pthread_mutex_lock(&lock);
+    for (const struct library *l = libraries; l; l = l->next)
+        if (&l->plugin == plugin)
+            memcpy(&digest, l->digest, sizeof digest);
+    pthread_mutex_unlock(&lock);
+    return digest;
+}
+
 int mg_library_open(const char *path, struct mg_str name, const struct mg_plugin **out, struct mg_error *err)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];

@@ -66,6 +66,9 @@ struct mg_snapshot {
     struct mg_str user, group;
     struct mg_log_conf log;
     int64_t drain_ms;                /* 30 s */
+    int64_t stall_ms;                /* 5 s; 0: never */
+    int quarantine_crashes;          /* 3; 0: never */
+    int64_t quarantine_window_ms;    /* 5 min */
     struct mg_resolver_conf resolver;
     struct mg_str digest;
 };

@@ -44,6 +44,7 @@ struct mg_lua_instance {
     struct mg_lua_plugin *plugin;
     const struct mg_value *conf;        /* NULL for inline plugins */
     struct mg_str id, route;
+    const struct mg_chain_entry *entry; /* whose it is; NULL in tests */
     int number;
     struct mg_lua_instance *next;
 };

@@ -39,6 +39,13 @@ bool mg_script_is_lua(const struct mg_plugin *plugin)
     return plugin->on_wake == mg_script_wake;
 }
 
+struct mg_str mg_script_source(const struct mg_plugin *plugin)
+{
+    const struct mg_lua_plugin *p = (const struct mg_lua_plugin *)plugin; /* the descriptor is its first member */
+
+    return mg_script_is_lua(plugin) && p->source ? p->source->bytes : mg_str("", 0);
+}
+
 static const char *const known_keys[] = {
     "name", "version", "doc", "fields", "needs", "provides", "credentials", "create", "on_worker", "on_rewrite", "on_request",
     "on_request_body", "on_response", "on_response_body", "on_log"

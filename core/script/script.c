@@ -65,7 +65,7 @@ struct mg_vm *mg_script_builder(struct mg_script *s, struct mg_error *err)
 }
 
 int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, const struct mg_value *conf, const struct mg_entry *info,
-                       void **self, struct mg_error *err)
+                       const struct mg_chain_entry *entry, void **self, struct mg_error *err)
 {
     struct mg_lua_instance *in = mg_arena_zalloc(&s->arena, sizeof(*in));
     struct mg_vm *vm;
@@ -78,6 +78,7 @@ int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, cons
     in->conf = conf;
     in->id = info->id;
     in->route = info->route;
+    in->entry = entry;
     in->number = s->instances_n;
     vm = mg_script_builder(s, err);
     if (!vm || (rc = mg_vm_add_instance(vm, in, err)) != 0)
@@ -128,6 +129,7 @@ static void enter_body(struct mg_vm *vm, void *arg)
 int mg_script_enter(struct mg_script *s, int worker)
 {
     struct mg_vm *vm = s->vms[worker];
+    struct mg_worker *w = mg_this_worker;
     struct mg_error err;
     int failed = 0;
 
@@ -140,10 +142,14 @@ int mg_script_enter(struct mg_script *s, int worker)
         if (!in->plugin->source)
             continue;
         mg_log_set_scope(&scope);
+        if (w)
+            mg_worker_runs(w, NULL, in->entry, MG_AT_ON_WORKER);
         if (mg_vm_call(vm, enter_body, &e, &err) != 0) {
             mg_logf(MG_LOG_ERROR, "plugin failed in on_worker: %s", err.message);
             failed = MG_ECONF;
         }
+        if (w)
+            mg_worker_runs(w, NULL, NULL, 0);
         mg_log_set_scope(NULL);
     }
     return failed;

@@ -19,10 +19,13 @@ void mg_script_free(struct mg_script *s); /* VMs are closed */
 int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, const struct mg_plugin **out, struct mg_error *err);
 /* A table of phase functions written in the config: `v` is that table. */
 int mg_script_inline(struct mg_script *s, const struct mg_value *v, const struct mg_plugin **out, struct mg_error *err);
-/* The instance of a chain entry: conf is the checked, normalised table (NULL for inline ones). Its `self` for the phase functions. */
+/* The instance of a chain entry: conf is the checked, normalised table (NULL for inline ones). Its `self` for the phase functions.
+ * entry: whose it is, or NULL in tests. */
 int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, const struct mg_value *conf, const struct mg_entry *info,
-                       void **self, struct mg_error *err);
+                       const struct mg_chain_entry *entry, void **self, struct mg_error *err);
 bool mg_script_is_lua(const struct mg_plugin *plugin);
+/* The text of a Lua plugin's file; empty for one that the config holds. */
+struct mg_str mg_script_source(const struct mg_plugin *plugin);
 /* After all instances are there: build the VM of worker i (any thread; MG_ECONF when its functions differ from the builder's). Does nothing when no Lua is used. */
 int mg_script_open(struct mg_script *s, int worker, struct mg_error *err);
 /* On the worker itself, before the snapshot comes into force there: on_worker handlers. */

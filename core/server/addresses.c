@@ -237,6 +237,54 @@ void mg_addresses_apply(struct mg_thread *t, struct mg_snapshot *s, struct mg_li
     }
 }
 
+/* ---- a worker that does not come back ---- */
+
+struct adoption { size_t n; struct { char key[MG_SOCKET_KEY]; int number, fd; } sockets[MG_SOCKETS_MAX]; };
+
+static void adopt_here(struct mg_worker *w, void *arg)
+{
+    struct mg_thread *t = mg_container(w, struct mg_thread, worker);
+    struct adoption *a = arg;
+
+    for (size_t i = 0; i < a->n; i++) {
+        int conf = w->snapshot && !w->is_draining ? find_listener(w->snapshot, a->sockets[i].key) : -1;
+
+        if (conf < 0 || mg_listeners_has(&t->listeners, a->sockets[i].key, a->sockets[i].number))
+            close(a->sockets[i].fd);
+        else
+            (void)mg_listeners_open(&t->listeners, a->sockets[i].key, a->sockets[i].number, &w->snapshot->listeners[conf], a->sockets[i].fd);
+    }
+    free(a);
+}
+
+static void add_orphans(struct adoption *a, const struct mg_thread *from, const struct mg_snapshot *s, const struct mg_open_address *o)
+{
+    int conf = find_listener(s, o->key);
+
+    for (int i = 0; conf >= 0 && i < o->fds_n && a->n < MG_SOCKETS_MAX; i++) {
+        const struct mg_listener_conf *l = &s->listeners[conf];
+
+        if (l->is_admin || l->sa.ss_family == AF_UNIX || !is_mine(from, s, l, i, o->fds_n))
+            continue;
+        snprintf(a->sockets[a->n].key, sizeof a->sockets[a->n].key, "%s", o->key);
+        a->sockets[a->n].number = i;
+        a->sockets[a->n].fd = fcntl(o->fds[i], F_DUPFD_CLOEXEC, 0);
+        a->n += a->sockets[a->n].fd >= 0;
+    }
+}
+
+bool mg_addresses_adopt(struct mg_gateway *g, const struct mg_thread *from, struct mg_thread *to)
+{
+    struct adoption *a = g->snapshot ? calloc(1, sizeof *a) : NULL;
+
+    if (!a)
+        return false;
+    mg_list_each(n, &g->addresses)
+        add_orphans(a, from, g->snapshot, mg_container(n, struct mg_open_address, node));
+    mg_gateway_post(&to->worker, adopt_here, a);
+    return true;
+}
+
 void mg_addresses_committed(struct mg_gateway *g, struct mg_list *opened)
 {
     mg_list_each(n, opened) {

@@ -30,4 +30,8 @@ void mg_addresses_drop(struct mg_gateway *g, bool admin_too);
 /* One JSON object a line: {"name":…,"address":…,"port":…,"admin":…,"tls":…}. 0 or -errno. */
 int mg_addresses_write(const struct mg_list *addresses, const char *path);
 
+/* A worker does not come back: `to` accepts on its sockets as well, until the next snapshot shares them out anew. Control thread.
+ * False when out of memory. */
+bool mg_addresses_adopt(struct mg_gateway *g, const struct mg_thread *from, struct mg_thread *to);
+
 #endif

@@ -14,7 +14,7 @@ enum kind { ASK_LISTEN = 1, ASK_DROP, ASK_NOTE };
 
 struct question {
     uint32_t kind;
-    uint32_t note;
+    struct mg_word word;
     struct mg_bind_ask ask;
 };
 struct answer {
@@ -155,14 +155,21 @@ static void refuse(struct answer *a, const struct mg_error *err)
     snprintf(a->message, sizeof a->message, "%s", err->message);
 }
 
-int mg_binder_serve(int fd, struct mg_sockets *table, enum mg_note *note)
+static int take_from(struct mg_sockets *table, bool is_leaving, const struct mg_bind_ask *ask, int *fds, struct mg_error *err)
+{
+    if (is_leaving)
+        return mg_fail(err, -EBUSY, "cannot listen on %s: this process has a successor", ask->key);
+    return mg_sockets_take(table, ask, fds, MG_SOCKETS_MAX, err);
+}
+
+int mg_binder_serve(int fd, struct mg_sockets *table, bool is_leaving, struct mg_word *word)
 {
     struct question q;
     struct answer a = { 0 };
     struct mg_error err = { 0 };
     int fds[MG_SOCKETS_MAX], got, n = 0, rc;
 
-    *note = 0;
+    memset(word, 0, sizeof *word);
     rc = receive_message(fd, &q, sizeof q, fds, &got);
     if (rc < 0)
         return rc;
@@ -170,14 +177,15 @@ int mg_binder_serve(int fd, struct mg_sockets *table, enum mg_note *note)
         return -EPROTO;
     q.ask.key[MG_SOCKET_KEY - 1] = '\0';
     if (q.kind == ASK_LISTEN) {
-        n = mg_sockets_take(table, &q.ask, fds, MG_SOCKETS_MAX, &err);
+        n = take_from(table, is_leaving, &q.ask, fds, &err);
         a.rc = n;
         if (n < 0)
             refuse(&a, &err);
     } else if (q.kind == ASK_DROP) {
-        mg_sockets_drop(table, q.ask.key);
+        if (!is_leaving)
+            mg_sockets_drop(table, q.ask.key);
     } else {
-        *note = (enum mg_note)q.note;
+        *word = q.word;
     }
     return send_message(fd, &a, sizeof a, fds, n > 0 ? n : 0);
 }
@@ -239,11 +247,19 @@ void mg_binder_drop(struct mg_binder *b, const char *key)
 
 void mg_binder_note(struct mg_binder *b, enum mg_note note)
 {
-    struct question q = { .kind = ASK_NOTE, .note = note };
-    int none[MG_SOCKETS_MAX];
+    struct mg_word word = { .note = note };
 
     if (b->fd < 0)
         mg_notify(note);
     else
+        mg_binder_tell(b, &word);
+}
+
+void mg_binder_tell(struct mg_binder *b, const struct mg_word *word)
+{
+    struct question q = { .kind = ASK_NOTE, .word = *word };
+    int none[MG_SOCKETS_MAX];
+
+    if (b->fd >= 0)
         (void)ask_supervisor(b, &q, none, NULL);
 }

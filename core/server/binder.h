@@ -6,9 +6,21 @@
 #ifndef MG_SERVER_BINDER_H
 #define MG_SERVER_BINDER_H
 
+#include "server/quarantine.h"
 #include "server/sockets.h"
 
-enum mg_note { MG_NOTE_READY = 1, MG_NOTE_RELOADING = 2, MG_NOTE_STOPPING = 3 };
+/* The first three are for the service manager too. */
+enum mg_note {
+    MG_NOTE_READY = 1, MG_NOTE_RELOADING = 2, MG_NOTE_STOPPING = 3,
+    MG_NOTE_RULES,      /* what the config in force says of crashes */
+    MG_NOTE_STALLED,    /* a worker does not come back: start a successor; blame says whose fault it is */
+    MG_NOTE_RELEASED,   /* out of quarantine: blame says who */
+};
+struct mg_word {
+    enum mg_note note;  /* 0: none */
+    struct mg_blame blame;
+    struct mg_quarantine_rules rules;
+};
 
 struct mg_binder;
 struct mg_binder *mg_binder_local(void);
@@ -21,9 +33,11 @@ int mg_binder_listen(struct mg_binder *b, const struct mg_bind_ask *ask, int *fd
 void mg_binder_drop(struct mg_binder *b, const char *key);
 /* For the service manager, and the supervisor's back-off. */
 void mg_binder_note(struct mg_binder *b, enum mg_note note);
+/* The same with what belongs to it. Without a supervisor nobody listens. */
+void mg_binder_tell(struct mg_binder *b, const struct mg_word *word);
 
-/* The supervisor's side: answer one question that stands in the socket. 0, or < 0 when the other side is gone. note gets what a note
- * said, or 0. */
-int mg_binder_serve(int fd, struct mg_sockets *table, enum mg_note *note);
+/* The supervisor's side: answer one question that stands in the socket. 0, or < 0 when the other side is gone. word gets what was told,
+ * if anything. is_leaving: from a process that has a successor: the sockets are no longer its to open or drop. */
+int mg_binder_serve(int fd, struct mg_sockets *table, bool is_leaving, struct mg_word *word);
 
 #endif

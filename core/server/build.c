@@ -142,6 +142,9 @@ static int top(struct mg_making *m)
     s->group = c->group;
     s->log = (struct mg_log_conf){ .level = c->log.level, .json = c->log.format == 1, .path = c->log.path.n ? c->log.path.p : NULL };
     s->drain_ms = c->drain_ms;
+    s->stall_ms = c->stall_ms;
+    s->quarantine_crashes = (int)c->quarantine.crashes;
+    s->quarantine_window_ms = c->quarantine.window_ms;
     s->digest = mg_arena_printf(&s->arena, "%016llx", (unsigned long long)m->config->digest);
     m->response_limits = mg_arena_zalloc(&s->arena, sizeof(*m->response_limits));
     if (!s->via10.p || !s->via11.p || !s->digest.p || !m->response_limits)

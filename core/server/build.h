@@ -5,12 +5,15 @@
 #define MG_SERVER_BUILD_H
 
 #include "proxy/snapshot.h"
+#include "server/binder.h"
 
 struct mg_build {
     const char *path;       /* of the config */
     int workers;            /* 0: as the config says, else in its place: snapshot->workers */
     uint64_t number;
     int slot;
+    struct mg_quarantine *quarantine; /* entries that are out are replaced; NULL: none is */
+    struct mg_binder *binder;         /* who hears when one comes back; NULL: nobody */
     /* Out. */
     struct mg_snapshot *snapshot; /* the caller's: mg_snapshot_free */
     char *mistakes;         /* malloc'ed, one line each ("gateway.lua:41: routes.users…"), NULL when there are none */

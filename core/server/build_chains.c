@@ -129,7 +129,7 @@ static int create(struct mg_making *m, struct mg_chain_entry *e, struct mg_value
 
     if (mg_script_is_lua(e->plugin)) {
         m->uses_lua = true;
-        rc = mg_script_instance(m->s->script, e->plugin, is_inline ? NULL : conf, &e->info, &e->self, &err);
+        rc = mg_script_instance(m->s->script, e->plugin, is_inline ? NULL : conf, &e->info, e, &e->self, &err);
     } else {
         rc = create_c(m, e, conf, &err);
     }
@@ -232,7 +232,15 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
     e->line = v->line;
     if (m->check.n != before)
         return 0;
-    rc = create(m, e, v, is_inline, made);
+    rc = mg_make_quarantine(m, e, v, is_inline);
+    if (rc == 0 && e->is_out) {
+        rc = keep_entry(m, e);
+        *made = rc == 0;
+    } else if (rc == 0) {
+        mg_calling = (struct mg_calling){ e, MG_AT_CREATE };
+        rc = create(m, e, v, is_inline, made);
+        mg_calling = (struct mg_calling){ NULL, 0 };
+    }
     if (*made)
         entries[(*n)++] = e;
     return rc;

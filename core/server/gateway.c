@@ -109,6 +109,8 @@ static void drain_here(struct mg_worker *w, void *arg)
     struct mg_thread *t = mg_container(w, struct mg_thread, worker);
 
     w->is_draining = true;
+    if (t->gateway->is_handed_over)
+        mg_listeners_release_all(&t->listeners);
     mg_listeners_close(&t->listeners, NULL, NULL, doors_closed, arg);
 }
 
@@ -117,9 +119,13 @@ static void begin_drain(struct mg_gateway *g)
     int64_t limit_ms = g->snapshot ? g->snapshot->drain_ms : 0;
 
     g->state = MG_GW_DRAINING;
-    mg_logf(MG_LOG_INFO, "stopping: no new connections, finishing what is under way (at most %lld s)",
-            (long long)limit_ms / 1000);
+    mg_logf(MG_LOG_INFO, "%s: no new connections, finishing what is under way (at most %lld s)",
+            g->is_handed_over ? "a successor serves" : "stopping", (long long)limit_ms / 1000);
     mg_binder_note(g->binder, MG_NOTE_STOPPING);
+    if (g->is_handed_over) {
+        mg_listeners_release_all(&g->control.listeners);
+        mg_listeners_close(&g->control.listeners, NULL, NULL, NULL, NULL);
+    }
     g->drain_deadline_ms = mg_loop_now_ms(&g->control.worker.loop) + limit_ms;
     g->drain_waiting = g->workers_n;
     for (int i = 0; i < g->workers_n; i++)
@@ -139,6 +145,14 @@ void mg_gateway_stop(struct mg_gateway *g, bool at_once)
         mg_logf(MG_LOG_WARN, "stopping now: what is under way is cut");
         g->drain_deadline_ms = 0;
     }
+}
+
+void mg_gateway_hand_over(struct mg_gateway *g)
+{
+    if (g->state != MG_GW_SERVING)
+        return;
+    g->is_handed_over = true;
+    begin_drain(g);
 }
 
 /* ---- signals ---- */
@@ -165,6 +179,8 @@ static void on_signal(uv_signal_t *handle, int number)
         mg_gateway_stop(g, g->state == MG_GW_DRAINING && !g->options.is_supervised); /* a service manager may tell both processes */
     else if (number == SIGQUIT)
         mg_gateway_stop(g, true);
+    else if (number == SIGUSR2)
+        mg_gateway_hand_over(g);
     else if (number == SIGINT)
         mg_gateway_stop(g, g->state == MG_GW_DRAINING);
 }
@@ -172,14 +188,14 @@ static void on_signal(uv_signal_t *handle, int number)
 /* A key press goes to the whole group: the supervisor gets it too and says what is to be done. */
 static void take_signals(struct mg_gateway *g)
 {
-    static const int numbers[MG_GATEWAY_SIGNALS] = { SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT };
+    static const int numbers[MG_GATEWAY_SIGNALS] = { SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT, SIGUSR2 };
 
     for (int i = 0; i < MG_GATEWAY_SIGNALS; i++) {
         uv_signal_init(&g->control.worker.loop.uv, &g->signals[i]);
         g->signals[i].data = g;
         if (numbers[i] == SIGINT && g->options.is_supervised)
             signal(SIGINT, SIG_IGN);
-        else
+        else if (numbers[i] != SIGUSR2 || g->options.is_supervised)
             uv_signal_start(&g->signals[i], on_signal, numbers[i]);
     }
     signal(SIGPIPE, SIG_IGN);
@@ -342,7 +358,7 @@ int mg_gateway_run(const struct mg_gateway_options *options, struct mg_binder *b
     g->binder = binder;
     g->started_us = mg_clock_wall_us();
     g->started_mono_us = mg_clock_monotonic_us();
-    mg_crash_install();
+    mg_crash_install(options->words);
     (void)mg_crash_thread_enter();
     if (init(g, &err) != 0) {
         mg_logf(MG_LOG_ERROR, "%s", err.message);

@@ -12,7 +12,7 @@
 #include "server/reload.h"
 #include "server/worker_thread.h"
 
-enum { MG_GATEWAY_SIGNALS = 5 };
+enum { MG_GATEWAY_SIGNALS = 6 };
 enum mg_gateway_state { MG_GW_STARTING = 0, MG_GW_SERVING, MG_GW_DRAINING, MG_GW_ENDED };
 
 struct mg_gateway_options {
@@ -20,6 +20,8 @@ struct mg_gateway_options {
     int workers;             /* 0: as the config says */
     const char *ports_file;  /* where to write the addresses bound, one JSON object a line; NULL: nowhere */
     bool is_supervised;
+    struct mg_quarantine *quarantine; /* what is known of plugins that crash; NULL without a supervisor */
+    struct mg_last_words *words;      /* for the supervisor; NULL */
 };
 
 /* An address that is served, and its sockets. */
@@ -57,6 +59,8 @@ struct mg_gateway {
     uv_timer_t drain;
     int64_t drain_deadline_ms;
     int drain_waiting;             /* workers that still close listeners */
+    bool is_handed_over;           /* a successor has the sockets */
+    int64_t asked_successor_ms;    /* when; 0: never */
     bool is_forced;                /* connections were closed as the drain took too long */
 };
 
@@ -65,6 +69,8 @@ extern void (*mg_gateway_on_start)(struct mg_gateway *g); /* set by core/admin: 
 int mg_gateway_run(const struct mg_gateway_options *options, struct mg_binder *binder);
 /* Drain and end; again: end now. */
 void mg_gateway_stop(struct mg_gateway *g, bool at_once);
+/* A successor serves: let go of the sockets, which it has too, finish what is under way, end. */
+void mg_gateway_hand_over(struct mg_gateway *g);
 /* End with this exit code before anything was served. */
 void mg_gateway_fail(struct mg_gateway *g, int exit_code);
 /* A snapshot stands: see to it that as many workers run as it wants; for the first one, become its user before. 0 or < 0 with err. */

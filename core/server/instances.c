@@ -1,12 +1,23 @@
 #include "server/instances.h"
 
+/* For the crash report, and the watch. The trial has no workers of its own. */
+static void runs(const struct mg_chain_entry *e, int at)
+{
+    if (mg_this_worker)
+        mg_worker_runs(mg_this_worker, NULL, e, at);
+    else
+        mg_calling = (struct mg_calling){ e, at };
+}
+
 static void leave_first(struct mg_snapshot *s, int worker, size_t n)
 {
     while (n-- > 0) {
         struct mg_chain_entry *e = s->all_entries[n];
 
+        runs(e, MG_AT_WORKER_DESTROY);
         if (e->plugin->worker_destroy)
             e->plugin->worker_destroy(e->self, e->locals[worker]);
+        runs(NULL, 0);
         e->locals[worker] = NULL;
     }
 }
@@ -18,7 +29,9 @@ int mg_instances_begin(struct mg_snapshot *s, int worker, struct mg_error *err)
     for (size_t i = 0; i < s->all_entries_n; i++) {
         struct mg_chain_entry *e = s->all_entries[i];
 
+        runs(e, MG_AT_WORKER_CREATE);
         rc = e->plugin->worker_create ? e->plugin->worker_create(e->self, &e->locals[worker]) : 0;
+        runs(NULL, 0);
         if (rc != 0) {
             leave_first(s, worker, i);
             return mg_fail(err, rc, "plugin %s (%.*s): worker_create failed on worker %d: %s", e->plugin->name,

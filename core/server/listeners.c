@@ -219,6 +219,16 @@ void mg_listeners_release(struct mg_listeners *l, const char *key, int number)
         begin_closing(s);
 }
 
+void mg_listeners_release_all(struct mg_listeners *l)
+{
+    mg_list_each(n, &l->all) {
+        struct mg_listening *s = mg_container(n, struct mg_listening, node);
+
+        if (!s->is_closing)
+            begin_closing(s);
+    }
+}
+
 /* A closed listening socket resets the connections in its queue. So no more handshakes are let in (a filter that
  * drops every segment for the socket), the queue is taken in the loop's next turns, and then it is closed. */
 static void shut_door(struct mg_listening *s)

@@ -30,6 +30,8 @@ bool mg_listeners_has(const struct mg_listeners *l, const char *key, int number)
 int mg_listeners_open(struct mg_listeners *l, const char *key, int number, const struct mg_listener_conf *conf, int fd);
 /* Another worker serves it (with a duplicate) from now on. Closed here soon after the next mg_listeners_close. */
 void mg_listeners_release(struct mg_listeners *l, const char *key, int number);
+/* Another process serves them all, with sockets of its own. */
+void mg_listeners_release_all(struct mg_listeners *l);
 /* From now on by this conf; NULL: close them gently. */
 void mg_listeners_rebind(struct mg_listeners *l, const char *key, const struct mg_listener_conf *conf);
 /* Close those that `keep` refuses (NULL: all): their queue is taken first. done follows, never inside the call. */

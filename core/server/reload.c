@@ -12,7 +12,7 @@
 #include "server/gateway.h"
 #include "server/instances.h"
 
-enum { SWEEP_MS = 50, RESOLVE_MS = 2000 };
+enum { SWEEP_MS = 50, RESOLVE_MS = 2000, END_MS = 10000 };
 
 struct mg_reload_job {
     struct mg_job job;
@@ -259,6 +259,16 @@ static bool is_another_user(const struct mg_gateway *g)
     return !mg_str_eq(g->snapshot->user, mg_str_c(g->user)) || !mg_str_eq(g->snapshot->group, mg_str_c(g->group));
 }
 
+/* What the supervisor is to go by from now on. */
+static void tell_rules(struct mg_gateway *g)
+{
+    const struct mg_snapshot *s = g->snapshot;
+    struct mg_word word = { .note = MG_NOTE_RULES,
+                            .rules = { s->quarantine_crashes, s->quarantine_window_ms, s->drain_ms + MG_THREAD_JOIN_MS + END_MS } };
+
+    mg_binder_tell(g->binder, &word);
+}
+
 static void committed(struct mg_worker *control, void *arg)
 {
     struct mg_reload *r = arg;
@@ -272,6 +282,7 @@ static void committed(struct mg_worker *control, void *arg)
     g->snapshot = r->next;
     r->next = NULL;
     mg_addresses_committed(g, &r->opened);
+    tell_rules(g);
     if (old)
         retire(r, old);
     if (asprintf(&text, "snapshot %llu is in force%s", (unsigned long long)g->snapshot->number,
@@ -485,7 +496,7 @@ static void begin(struct mg_reload *r)
     job->gateway = g;
     job->workers = g->workers_n;
     job->build = (struct mg_build){ .path = g->options.config, .number = ++r->number, .slot = slot,
-                                    .workers = g->options.workers };
+                                    .workers = g->options.workers, .quarantine = g->options.quarantine, .binder = g->binder };
     mg_list_init(&job->opened);
     mg_builder_do(g->builder, &job->job);
 }

@@ -200,6 +200,11 @@ static const struct mg_field resolver_fields[] = {
     { .name = "tries", .type = MG_INT, AT(struct mg_conf, resolver.tries) - offsetof(struct mg_conf, resolver), .preset = "3", RANGE(1, 10), .doc = "Tries." },
     { 0 }
 };
+static const struct mg_field quarantine_fields[] = {
+    { .name = "crashes", .type = MG_INT, .offset = 0, .preset = "3", RANGE(0, MG_QUARANTINE_CRASHES_MAX), .doc = "So many put an entry out; 0: never." },
+    { .name = "window", .type = MG_DURATION, .offset = 8, .preset = "5m", RANGE(1000, DAY), .doc = "Within this time." },
+    { 0 }
+};
 static const struct mg_field lua_fields[] = {
     { .name = "memory", .type = MG_SIZE, .offset = 0, .preset = "256m", RANGE(1 << 20, 64e9), .doc = "Most memory of each Lua VM." },
     { 0 }
@@ -228,6 +233,8 @@ const struct mg_field mg_schema[] = {
     { .name = "log", .type = MG_TABLE, AT(struct mg_conf, log), .fields = log_fields, .preset = "{}", .doc = "The gateway's own log." },
     { .name = "user", .type = MG_STRING, AT(struct mg_conf, user), AT_LEAST(1), .doc = "Become that user after binding." },
     { .name = "group", .type = MG_STRING, AT(struct mg_conf, group), AT_LEAST(1), .doc = "Become that group after binding." },
+    { .name = "stall", .type = MG_DURATION, AT(struct mg_conf, stall_ms), .preset = "5s", RANGE(0, DAY), .doc = "How long a plugin may hold a worker." },
+    { .name = "quarantine", .type = MG_TABLE, AT(struct mg_conf, quarantine), .fields = quarantine_fields, .preset = "{}", .doc = "Plugins that crash." },
     { .name = "drain", .type = MG_DURATION, AT(struct mg_conf, drain_ms), .preset = "30s", RANGE(0, DAY), .doc = "How long a stop waits." },
     { .name = "resolver", .type = MG_TABLE, AT(struct mg_conf, resolver), .fields = resolver_fields, .preset = "{}", .doc = "Name resolution." },
     { .name = "lua", .type = MG_TABLE, AT(struct mg_conf, lua), .fields = lua_fields, .preset = "{}", .doc = "Bounds of Lua." },

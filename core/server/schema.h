@@ -7,6 +7,7 @@
 
 #include "exchange/route.h"
 #include "exchange/worker.h"
+#include "server/quarantine.h"
 
 struct mg_conf_cert { struct mg_str cert, key; };
 struct mg_conf_tls_server {
@@ -66,7 +67,8 @@ struct mg_conf {
     struct mg_array plugin_path;
     struct { int level, format; struct mg_str path; } log;
     struct mg_str user, group;
-    int64_t drain_ms;
+    int64_t drain_ms, stall_ms;
+    struct { int64_t crashes, window_ms; } quarantine;
     struct { struct mg_array servers; int64_t timeout_ms, tries; } resolver;
     struct { int64_t memory; } lua;
     struct mg_array unused;

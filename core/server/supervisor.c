@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -13,18 +14,30 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "server/crash.h"
 #include "server/notify.h"
 
-enum { PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 10000, HEALTHY_MS = 60000 };
+enum { PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 10000, HEALTHY_MS = 60000, OLD_MAX = 4 };
+
+/* A gateway process. */
+struct process {
+    pid_t pid;              /* 0: none */
+    int channel;            /* -1: none */
+    bool is_deaf;           /* nothing more comes from there */
+    bool says_stopping;     /* it was told to stop by itself */
+    struct mg_last_words *words; /* shared with it; NULL: no memory for them */
+    int64_t kill_at_ms;     /* of one that has a successor */
+};
 
 struct supervisor {
     const struct mg_supervisor_options *options;
     struct mg_sockets *table;
     sigset_t old_mask;
     int signals;            /* signalfd */
-    int channel;            /* to the child; -1: none */
-    bool is_deaf;           /* nothing more comes from there */
-    pid_t child;            /* 0: none */
+    struct process child;
+    struct process old[OLD_MAX]; /* a worker is held there: they finish what they have, and end */
+    int old_n;
+    struct mg_quarantine quarantine;
     bool was_ready;         /* some child has served */
     bool is_stopping;
     int interrupts;
@@ -51,9 +64,18 @@ static void plan_restart(struct supervisor *s)
     mg_logf(MG_LOG_WARN, "starting the gateway process again in %lld ms", (long long)pause);
 }
 
-/* ---- the child ---- */
+/* ---- a process ---- */
 
-static int run_child(struct supervisor *s, int channel, pid_t parent)
+static void release(struct process *p)
+{
+    if (p->channel >= 0)
+        close(p->channel);
+    if (p->words)
+        munmap(p->words, sizeof *p->words);
+    *p = (struct process){ .channel = -1 };
+}
+
+static int run_child(struct supervisor *s, int channel, struct mg_last_words *words, pid_t parent)
 {
     struct mg_gateway_options options = s->options->gateway;
     struct mg_binder *binder;
@@ -63,6 +85,8 @@ static int run_child(struct supervisor *s, int channel, pid_t parent)
     if (getppid() != parent)
         return 1;
     close(s->signals);
+    for (int i = 0; i < s->old_n; i++)
+        release(&s->old[i]);
     mg_sockets_forget(s->table);
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
     unsetenv("NOTIFY_SOCKET"); /* the supervisor is the service's main process */
@@ -70,41 +94,122 @@ static int run_child(struct supervisor *s, int channel, pid_t parent)
     if (!binder)
         return 1;
     options.is_supervised = true;
+    options.quarantine = &s->quarantine; /* a copy by now, and this process's own */
+    options.words = words;
     code = mg_gateway_run(&options, binder);
     mg_binder_free(binder);
     return code;
 }
 
-/* True in the child, when it has ended: the caller returns s->exit_code. */
-static bool start_child(struct supervisor *s)
+static struct mg_last_words *share_words(void)
 {
-    pid_t parent = getpid(), pid;
-    int pair[2];
+    void *p = mmap(NULL, sizeof(struct mg_last_words), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
+    return p == MAP_FAILED ? NULL : p;
+}
+
+/* 1 in the child, when it has ended: the caller returns s->exit_code. 0, or -errno. */
+static int fork_child(struct supervisor *s, struct process *out)
+{
+    pid_t parent = getpid();
+    int pair[2], rc;
+
+    *out = (struct process){ .channel = -1, .words = share_words() };
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-        mg_logf(MG_LOG_ERROR, "cannot start the gateway process: %s", strerror(errno));
-        plan_restart(s);
-        return false;
+        rc = -errno;
+        release(out);
+        return rc;
     }
     s->started_ms = now_ms();
     mg_sockets_mark(s->table);
-    pid = fork();
-    if (pid == 0) {
+    out->channel = pair[0];
+    out->pid = fork();
+    rc = out->pid < 0 ? -errno : 0;
+    if (out->pid == 0) {
         close(pair[0]);
-        s->exit_code = run_child(s, pair[1], parent);
-        return true;
+        s->exit_code = run_child(s, pair[1], out->words, parent);
+        return 1;
     }
     close(pair[1]);
-    if (pid < 0) {
-        mg_logf(MG_LOG_ERROR, "cannot start the gateway process: %s", strerror(errno));
-        close(pair[0]);
-        plan_restart(s);
+    if (rc != 0) {
+        out->pid = 0;
+        release(out);
+    }
+    return rc;
+}
+
+/* True in the child, when it has ended. */
+static bool start_child(struct supervisor *s)
+{
+    int rc = fork_child(s, &s->child);
+
+    if (rc >= 0)
+        return rc == 1;
+    mg_logf(MG_LOG_ERROR, "cannot start the gateway process: %s", strerror(-rc));
+    plan_restart(s);
+    return false;
+}
+
+/* ---- blame ---- */
+
+static void count(struct supervisor *s, const struct mg_blame *blame)
+{
+    char text[400];
+
+    if (!mg_quarantine_count(&s->quarantine, blame, now_ms(), mg_clock_wall_us()))
+        return;
+    mg_blame_text(blame, text, sizeof text);
+    mg_logf(MG_LOG_ERROR, "quarantine: %s: too many crashes or stalls; it is left out from now on", text);
+}
+
+/* Did it leave word whose fault its end is? Without words, SIGKILL is the kernel's way to say that memory ran out. */
+static bool blame_end(struct supervisor *s, const struct process *p, int status)
+{
+    const struct mg_last_words *w = p->words;
+
+    if (w && __atomic_load_n(&w->is_there, __ATOMIC_ACQUIRE))
+        count(s, &w->blame);
+    else if (w && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && __atomic_load_n(&w->is_held, __ATOMIC_ACQUIRE))
+        count(s, &w->held);
+    else
+        return false;
+    return true;
+}
+
+/* ---- a successor, while the old process finishes what it has ---- */
+
+/* True in the child, when it has ended. */
+static bool succeed(struct supervisor *s)
+{
+    struct process next;
+    int rc;
+
+    if (s->old_n == OLD_MAX) { /* the first of them has had its time */
+        kill(s->old[0].pid, SIGKILL);
+        mg_logf(MG_LOG_ERROR, "too many gateway processes are held by plugins: a successor waits");
         return false;
     }
-    s->child = pid;
-    s->channel = pair[0];
-    s->is_deaf = false;
+    rc = fork_child(s, &next);
+    if (rc != 0) {
+        if (rc < 0)
+            mg_logf(MG_LOG_ERROR, "cannot start a successor: %s", strerror(-rc));
+        return rc == 1;
+    }
+    mg_logf(MG_LOG_WARN, "a worker of the gateway process does not come back: a successor starts beside it");
+    s->child.kill_at_ms = now_ms() + s->quarantine.rules.end_ms;
+    s->old[s->old_n++] = s->child;
+    s->child = next;
     return false;
+}
+
+static void end_late(struct supervisor *s)
+{
+    for (int i = 0; i < s->old_n; i++)
+        if (now_ms() >= s->old[i].kill_at_ms) {
+            mg_logf(MG_LOG_WARN, "a gateway process that has a successor does not end: killed");
+            kill(s->old[i].pid, SIGKILL);
+            s->old[i].kill_at_ms = INT64_MAX;
+        }
 }
 
 /* ---- its end ---- */
@@ -117,21 +222,37 @@ static void tell_end(int status)
         mg_logf(MG_LOG_ERROR, "the gateway process ended with code %d", WEXITSTATUS(status));
 }
 
+/* The last one that is to be waited for has ended. */
+static void check_done(struct supervisor *s)
+{
+    s->is_done = s->is_stopping && s->child.pid == 0 && s->old_n == 0;
+}
+
 static void child_ended(struct supervisor *s, int status)
 {
-    bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool blamed = blame_end(s, &s->child, status);
+    bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !blamed && (s->child.says_stopping || !s->was_ready);
+    bool is_over = clean || s->is_stopping || (!s->was_ready && !(blamed && s->quarantine.rules.crashes > 0));
 
-    s->child = 0;
-    close(s->channel);
-    s->channel = -1;
+    release(&s->child);
     if (!clean && (s->was_ready || WIFSIGNALED(status)))
         tell_end(status);
-    if (clean || s->is_stopping || !s->was_ready) {
-        s->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-        s->is_done = true;
+    if (!is_over) {
+        plan_restart(s);
         return;
     }
-    plan_restart(s);
+    s->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    s->is_stopping = true;
+    check_done(s);
+}
+
+static void old_ended(struct supervisor *s, int i)
+{
+    mg_logf(MG_LOG_INFO, "the gateway process that had a successor has ended");
+    release(&s->old[i]);
+    s->old_n--;
+    memmove(&s->old[i], &s->old[i + 1], (size_t)(s->old_n - i) * sizeof s->old[0]);
+    check_done(s);
 }
 
 static void reap(struct supervisor *s)
@@ -139,26 +260,32 @@ static void reap(struct supervisor *s)
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        if (pid == s->child)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (int i = 0; i < s->old_n; i++)
+            if (pid == s->old[i].pid) {
+                old_ended(s, i);
+                break;
+            }
+        if (pid == s->child.pid)
             child_ended(s, status);
+    }
 }
 
 /* ---- signals ---- */
 
-static void forward(struct supervisor *s, int number)
+static void forward(struct supervisor *s, int number, bool old_too)
 {
-    if (s->child > 0)
-        kill(s->child, number);
+    if (s->child.pid > 0)
+        kill(s->child.pid, number);
+    for (int i = 0; old_too && i < s->old_n; i++)
+        kill(s->old[i].pid, number);
 }
 
 static void stop(struct supervisor *s, bool at_once)
 {
     s->is_stopping = true;
-    if (s->child > 0)
-        forward(s, at_once ? SIGQUIT : SIGTERM);
-    else
-        s->is_done = true;
+    forward(s, at_once ? SIGQUIT : SIGTERM, true);
+    check_done(s);
 }
 
 static void on_signal(struct supervisor *s, int number)
@@ -166,11 +293,11 @@ static void on_signal(struct supervisor *s, int number)
     switch (number) {
     case SIGCHLD: reap(s); break;
     case SIGHUP:
-        forward(s, SIGHUP);
-        if (s->child == 0 && !s->is_stopping)
+        forward(s, SIGHUP, false);
+        if (s->child.pid == 0 && !s->is_stopping)
             s->restart_at_ms = now_ms(); /* somebody mended the config */
         break;
-    case SIGUSR1: forward(s, SIGUSR1); break;
+    case SIGUSR1: forward(s, SIGUSR1, true); break;
     case SIGTERM: stop(s, s->is_stopping); break;
     case SIGINT: stop(s, s->interrupts++ > 0); break;
     case SIGQUIT: stop(s, true); break;
@@ -200,50 +327,84 @@ static void read_signals(struct supervisor *s)
         on_signal(s, (int)info.ssi_signo);
 }
 
-/* ---- questions of the child ---- */
+/* ---- questions of the children ---- */
 
-static void answer_child(struct supervisor *s)
+/* True in a child that has ended. */
+static bool heed(struct supervisor *s, const struct mg_word *word)
 {
-    enum mg_note note;
-
-    if (mg_binder_serve(s->channel, s->table, &note) != 0) {
-        s->is_deaf = true; /* it is gone, and SIGCHLD will say so */
-        return;
-    }
-    if (note == MG_NOTE_READY) {
+    switch (word->note) {
+    case MG_NOTE_READY:
         s->was_ready = true;
         mg_sockets_sweep(s->table);
+        for (int i = 0; i < s->old_n; i++)
+            kill(s->old[i].pid, SIGUSR2); /* hand over and drain; again is no harm */
+        break;
+    case MG_NOTE_STOPPING: s->child.says_stopping = true; break;
+    case MG_NOTE_RULES: s->quarantine.rules = word->rules; return false;
+    case MG_NOTE_RELEASED: (void)mg_quarantine_release(&s->quarantine, &word->blame); return false;
+    case MG_NOTE_STALLED:
+        count(s, &word->blame);
+        return !s->is_stopping && succeed(s);
+    default: break;
     }
-    if (note)
-        mg_notify(note);
+    if (word->note)
+        mg_notify(word->note);
+    return false;
+}
+
+/* True in a child that has ended. */
+static bool answer(struct supervisor *s, struct process *p)
+{
+    struct mg_word word;
+    bool is_old = p != &s->child;
+
+    if (mg_binder_serve(p->channel, s->table, is_old, &word) != 0) {
+        p->is_deaf = true; /* it is gone, and SIGCHLD will say so */
+        return false;
+    }
+    return !is_old && heed(s, &word);
 }
 
 static int wait_ms(const struct supervisor *s)
 {
-    int64_t left;
+    int64_t until = s->child.pid > 0 || s->is_stopping ? INT64_MAX : s->restart_at_ms, left;
 
-    if (s->child > 0 || s->is_stopping)
+    for (int i = 0; i < s->old_n; i++)
+        until = s->old[i].kill_at_ms < until ? s->old[i].kill_at_ms : until;
+    if (until == INT64_MAX)
         return -1;
-    left = s->restart_at_ms - now_ms();
-    return left > 0 ? (int)left : 0;
+    left = until - now_ms();
+    return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
 }
 
-/* True in the child. */
+static struct pollfd listen_to(const struct process *p)
+{
+    return (struct pollfd){ .fd = p->is_deaf ? -1 : p->channel, .events = POLLIN };
+}
+
+/* True in a child that has ended. */
 static bool turn(struct supervisor *s)
 {
-    struct pollfd fds[2] = { { .fd = s->signals, .events = POLLIN }, { .fd = s->is_deaf ? -1 : s->channel, .events = POLLIN } };
-    int rc = poll(fds, 2, wait_ms(s));
+    struct pollfd fds[2 + OLD_MAX] = { { .fd = s->signals, .events = POLLIN }, listen_to(&s->child) };
+    int old_n = s->old_n, rc;
 
+    for (int i = 0; i < old_n; i++)
+        fds[2 + i] = listen_to(&s->old[i]);
+    rc = poll(fds, (nfds_t)(2 + old_n), wait_ms(s));
     if (rc < 0 && errno != EINTR) {
         mg_logf(MG_LOG_ERROR, "poll: %s", strerror(errno));
         s->is_done = true;
         s->exit_code = 1;
         return false;
     }
-    if (rc > 0 && fds[1].revents)
-        answer_child(s);
+    for (int i = 0; rc > 0 && i < old_n; i++)
+        if (fds[2 + i].revents)
+            (void)answer(s, &s->old[i]);
+    if (rc > 0 && fds[1].revents && answer(s, &s->child))
+        return true;
     read_signals(s);
-    if (s->child == 0 && !s->is_stopping && !s->is_done && now_ms() >= s->restart_at_ms)
+    end_late(s);
+    if (s->child.pid == 0 && !s->is_stopping && !s->is_done && now_ms() >= s->restart_at_ms)
         return start_child(s);
     return false;
 }
@@ -276,10 +437,11 @@ static int write_pid(const char *path)
 
 int mg_supervisor_run(const struct mg_supervisor_options *options)
 {
-    struct supervisor s = { .options = options, .channel = -1, .signals = -1 };
+    struct supervisor s = { .options = options, .child = { .channel = -1 }, .signals = -1 };
     bool in_child = false;
 
     raise_fd_limit();
+    mg_quarantine_init(&s.quarantine);
     s.table = mg_sockets_new();
     if (!s.table || open_signals(&s) != 0 || write_pid(options->pid_file) != 0) {
         mg_sockets_free(s.table);

@@ -5,6 +5,10 @@
  * growing pauses; connections wait in the queues of the sockets meanwhile. One that ends with an error before it has served
  * anything (a config that does not hold) ends the supervisor with the same exit code.
  *
+ * When a plugin holds a worker for longer than `stall`, the process asks for a successor: it is started beside the old one, on the
+ * same sockets, and once it serves the old one gets SIGUSR2: it lets go of the sockets, drains and ends, or is killed in the end.
+ * Crashes and stalls are counted for each chain entry (quarantine.h).
+ *
  * SIGHUP and SIGUSR1 are forwarded; SIGTERM and SIGINT drain and end; a second SIGINT, or SIGQUIT, ends at once. */
 #ifndef MG_SERVER_SUPERVISOR_H
 #define MG_SERVER_SUPERVISOR_H

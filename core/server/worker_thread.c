@@ -14,7 +14,7 @@
 #include "server/gateway.h"
 #include "server/instances.h"
 
-enum { HOUSE_MS = 1000, CLOSING_MS = 5000, JOIN_S = 15 };
+enum { HOUSE_MS = 1000, CLOSING_MS = 5000, JOIN_LATE_MS = 1000 };
 
 /* ---- heartbeat and housekeeping ---- */
 
@@ -141,15 +141,16 @@ void mg_thread_stop(struct mg_thread *t)
     }
 }
 
-/* A worker that a plugin holds for ever must not hold the process as well. */
+/* A worker that a plugin holds for ever must not hold the process as well. One that has a successor has waited long enough in its drain. */
 void mg_thread_join(struct mg_thread *t)
 {
     struct timespec until;
+    int bound_ms = t->gateway->is_handed_over ? JOIN_LATE_MS : MG_THREAD_JOIN_MS;
 
     if (!t->is_running)
         return;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += JOIN_S;
+    until.tv_sec += bound_ms / 1000;
     if (pthread_timedjoin_np(t->id, NULL, &until) != 0) {
         mg_logf(MG_LOG_ERROR, "worker %d does not end: the process ends without it", t->worker.index);
         _exit(1);

@@ -7,7 +7,7 @@
 
 #include "server/listeners.h"
 
-enum { MG_WORKER_STACK = 512 * 1024 };
+enum { MG_WORKER_STACK = 512 * 1024, MG_THREAD_JOIN_MS = 15000 }; /* how long a stop waits for a worker's thread */
 
 struct mg_gateway;
 
@@ -26,7 +26,9 @@ struct mg_thread {
     uint64_t watched_turns;
     const void *watched_running;
     int64_t watched_since_ms;
-    bool stall_reported;
+    bool stall_reported;           /* a plugin has held it for long */
+    bool is_orphaned;              /* its sockets have been given to another worker */
+    bool successor_asked;
 };
 
 int mg_thread_init(struct mg_thread *t, struct mg_gateway *g, int index, bool is_control);

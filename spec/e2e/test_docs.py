@@ -69,6 +69,7 @@ TABLES = {
     "error_fields": ("The shape of errors", "errors."),
     "log_fields": ("Log, name resolution, Lua", "log."),
     "resolver_fields": ("Log, name resolution, Lua", "resolver."),
+    "quarantine_fields": ("Log, name resolution, Lua", "quarantine."),
     "lua_fields": ("Log, name resolution, Lua", "lua."),
 }
 SAID_IN_PROSE = {"connect", "first_byte", "upstream_idle", "timeouts", "keepalive"}
@@ -254,7 +255,7 @@ def test_every_variable_of_the_templates_page_exists_and_none_is_missing(tmp_pat
 def test_every_failure_token_is_explained():
     text = section((ROOT / "docs/operating.md").read_text(), "What went wrong: failure tokens")
     explained = {word for cells in rows(text) for word in words(cells[0])}
-    source = "".join(p.read_text() for p in (ROOT / "core/proxy").glob("*.c"))
+    source = "".join(p.read_text() for p in [*(ROOT / "core/proxy").glob("*.c"), ROOT / "core/server/build_quarantine.c"])
     sent = set(re.findall(r'mg_(?:run_fail|run_refuse|answer_error)\([^"\n]*?\d, "(\w+)"', source))
     sent |= set(re.findall(r'^    \{ \w+, [45]\d\d, "(\w+)", ', source, re.M))
     sent |= set(re.findall(r'x->failure = (?:x->failure \? x->failure : )?"(\w+)"', source))

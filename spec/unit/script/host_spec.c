@@ -123,7 +123,7 @@ static void *instance(const struct mg_plugin *p, const struct mg_value *conf)
     struct mg_error err = { 0 };
     void *self = NULL;
 
-    if (mg_script_instance(script, p, conf, &info, &self, &err) != 0)
+    if (mg_script_instance(script, p, conf, &info, NULL, &self, &err) != 0)
         fail_msg("%s", err.message);
     return self;
 }
@@ -201,7 +201,7 @@ static void create_may_refuse_a_conf(void **state)
     (void)state;
     open_script("return {}", 64 << 20);
     assert_int_equal(load("picky", "return { name = 'picky', on_log = function() end, create = function() return nil, 'not so' end }", &p, &err), 0);
-    assert_int_equal(mg_script_instance(script, p, config->root, &info, &self, &err), MG_ECONF);
+    assert_int_equal(mg_script_instance(script, p, config->root, &info, NULL, &self, &err), MG_ECONF);
     assert_string_equal(err.message, "not so");
 }
 

@@ -165,9 +165,9 @@ struct served { int fd; struct mg_sockets *table; };
 static void serve(void *arg)
 {
     struct served *s = arg;
-    enum mg_note note;
+    struct mg_word word;
 
-    while (mg_binder_serve(s->fd, s->table, &note) == 0)
+    while (mg_binder_serve(s->fd, s->table, false, &word) == 0)
         ;
 }
 
