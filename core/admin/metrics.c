@@ -143,6 +143,36 @@ static void upstreams(FILE *f)
     }
 }
 
+struct shared_walk { FILE *f; const char *name; int which; };
+
+static void shared_line(void *arg, struct mg_shared *d)
+{
+    const struct shared_walk *w = arg;
+    struct mg_shared_stat s;
+
+    mg_shared_measure(d, &s);
+    fprintf(w->f, "moongate_%s{", w->name);
+    label(w->f, "dictionary", mg_shared_name(d));
+    fprintf(w->f, "} %lld\n", (long long)(w->which == 0 ? s.capacity : w->which == 1 ? s.bytes : w->which == 2 ? s.items : s.evictions));
+}
+
+static void shared(FILE *f)
+{
+    static const struct { const char *name, *kind, *help; } figures[] = {
+        { "shared_capacity_bytes", "gauge", "Most bytes of the shared dictionary." },
+        { "shared_bytes", "gauge", "Bytes in use in the shared dictionary." },
+        { "shared_items", "gauge", "Entries of the shared dictionary." },
+        { "shared_evictions_total", "counter", "Entries that gave way although they were still good." },
+    };
+
+    for (int i = 0; i < 4; i++) {
+        struct shared_walk w = { f, figures[i].name, i };
+
+        head(f, figures[i].name, figures[i].kind, figures[i].help);
+        mg_shared_each(shared_line, &w);
+    }
+}
+
 static void core_figures(FILE *f, const struct mg_gateway *g)
 {
     by_worker(f, g, "worker_requests_total", "counter", "Requests begun.", REQUESTS);
@@ -159,6 +189,7 @@ static void core_figures(FILE *f, const struct mg_gateway *g)
     scripts(f, g);
     suspects(f, g->options.quarantine);
     upstreams(f);
+    shared(f);
 }
 
 struct mg_str mg_admin_metrics(const struct mg_gateway *g)

@@ -210,6 +210,8 @@ static const struct mg_field lua_fields[] = {
     { 0 }
 };
 
+static const struct mg_field shared_item = { .type = MG_SIZE, RANGE(16384, 64e9) };
+
 const struct mg_field mg_schema[] = {
     { .name = "listen", .type = MG_LIST, AT(struct mg_conf, listen), .item = &listener_item, .item_bytes = sizeof(struct mg_conf_listener),
       .required = true, .single = true, AT_LEAST(1), .doc = "Addresses to serve." },
@@ -237,6 +239,8 @@ const struct mg_field mg_schema[] = {
     { .name = "quarantine", .type = MG_TABLE, AT(struct mg_conf, quarantine), .fields = quarantine_fields, .preset = "{}", .doc = "Plugins that crash." },
     { .name = "drain", .type = MG_DURATION, AT(struct mg_conf, drain_ms), .preset = "30s", RANGE(0, DAY), .doc = "How long a stop waits." },
     { .name = "resolver", .type = MG_TABLE, AT(struct mg_conf, resolver), .fields = resolver_fields, .preset = "{}", .doc = "Name resolution." },
+    { .name = "shared", .type = MG_MAP, AT(struct mg_conf, shared), .item = &shared_item, .item_bytes = sizeof(struct mg_conf_shared),
+      .doc = "Sizes of dictionaries shared by all workers." },
     { .name = "lua", .type = MG_TABLE, AT(struct mg_conf, lua), .fields = lua_fields, .preset = "{}", .doc = "Bounds of Lua." },
     { 0 }
 };

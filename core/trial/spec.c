@@ -236,6 +236,7 @@ static void close_trial(struct mg_trial *t)
         next_monotonic_us = t->monotonic_us + hour_us;
     mg_clock_set(-1, -1);
     mg_random_seed(0);
+    mg_shared_reset();
     mg_log_capture(NULL, NULL);
     if (t->worker.outside)
         mg_world_close(t);

@@ -63,7 +63,9 @@ enum mg_error_code {
     MG_EPROTO = -5011,   /* the peer broke the protocol */
     MG_ECLOSED = -5012,  /* the peer went away */
     MG_ETLS = -5013,     /* TLS setup or handshake failed */
-    MG_ECANCELED = -5014 /* given up, as the exchange ended */
+    MG_ECANCELED = -5014, /* given up, as the exchange ended */
+    MG_EEXIST = -5015,   /* there is one already */
+    MG_EIO = -5016       /* a file or disk failed; the log says how */
 };
 
 enum mg_phase {
@@ -364,6 +366,63 @@ int mg_counter_add(const char *space, size_t space_n, const char *key, size_t ke
                    int64_t *value);
 
 /* ---- dictionaries shared by all workers -------------------------------------------------------- */
+/* Each worker sees the same values at once; they survive a reload, not a restart. A dictionary has a name (1 to 128 visible ASCII
+ * characters) and a capacity, which the config gives (`shared = { tokens = "10m" }`; 1m where it gives none). When it is full
+ * the least recently used entries give way. Every call is exact under concurrency and takes well under a microsecond; any
+ * phase, any thread. Keys are 1 to 65535 bytes (else MG_EINVAL). Values are texts, numbers, booleans and lists of these. A time to
+ * live is in milliseconds; 0: for ever; < 0: MG_EINVAL. The time is the monotonic clock's. */
+struct mg_shared;
+/* Find or make the dictionary of that name; it lives as long as the process. NULL: not such a name, more than 256 of them, or out of
+ * memory. */
+struct mg_shared *mg_shared_open(const char *name, size_t name_n);
+
+/* The value; MG_NIL when absent or past its time, and 0 is returned. MG_EINVAL: a list. out->text is valid until the thread's
+ * next mg_shared_get, mg_shared_get_stale or mg_shared_pop. get_stale gives what is past its time too, while it is still there: then it
+ * returns 1. */
+int mg_shared_get(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out);
+int mg_shared_get_stale(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out);
+
+enum mg_shared_when {
+    MG_SHARED_SET = 0,    /* always */
+    MG_SHARED_ADD = 1,    /* when absent, else MG_EEXIST */
+    MG_SHARED_REPLACE = 2 /* when present, else MG_ENOENT */
+};
+/* Store a value under a key, in place of one of any kind. Returns how many entries that were still good gave way (0: none); MG_ETOOBIG:
+ * larger than the dictionary, MG_ENOMEM. */
+int mg_shared_set_text(struct mg_shared *d, int when, const char *key, size_t key_n, const char *p, size_t n, int64_t ttl_ms);
+int mg_shared_set_number(struct mg_shared *d, int when, const char *key, size_t key_n, double value, int64_t ttl_ms);
+int mg_shared_set_boolean(struct mg_shared *d, int when, const char *key, size_t key_n, int value, int64_t ttl_ms);
+/* Add `by` to a number; *out (may be NULL) gets the sum. An absent one is MG_ENOENT, or with has_init begins at `init`, with that time to
+ * live (which is not looked at otherwise). MG_EINVAL: not a number. Else as mg_shared_set_number. */
+int mg_shared_incr(struct mg_shared *d, const char *key, size_t key_n, double by, int has_init, double init, int64_t ttl_ms, double *out);
+/* 1: it is gone, 0: it was absent. */
+int mg_shared_delete(struct mg_shared *d, const char *key, size_t key_n);
+/* Give it a time to live, from now on. MG_ENOENT: absent. */
+int mg_shared_expire(struct mg_shared *d, const char *key, size_t key_n, int64_t ttl_ms);
+/* Milliseconds that are left (at least 1); 0: for ever; MG_ENOENT: absent. */
+int64_t mg_shared_ttl(struct mg_shared *d, const char *key, size_t key_n);
+
+enum mg_shared_end { MG_SHARED_FRONT = 0, MG_SHARED_BACK = 1 };
+/* Lists. push: the length from now on; an absent list is made, for ever (mg_shared_expire). pop: MG_NIL when there is none; a list whose
+ * last item goes is gone. MG_EINVAL: a value that is no list. */
+int64_t mg_shared_push_text(struct mg_shared *d, int end, const char *key, size_t key_n, const char *p, size_t n);
+int64_t mg_shared_push_number(struct mg_shared *d, int end, const char *key, size_t key_n, double value);
+int64_t mg_shared_push_boolean(struct mg_shared *d, int end, const char *key, size_t key_n, int value);
+int mg_shared_pop(struct mg_shared *d, int end, const char *key, size_t key_n, struct mg_datum *out);
+int64_t mg_shared_length(struct mg_shared *d, const char *key, size_t key_n);
+
+/* At most `limit` keys (0: all) that are not past their time, in no order; *out has as many as is returned, valid until the thread's next
+ * call. Locks one part after the other: for inspection, not for the hot path. */
+int mg_shared_keys(struct mg_shared *d, int limit, const struct mg_str **out);
+/* All entries go. */
+int mg_shared_flush(struct mg_shared *d);
+struct mg_shared_stat {
+    int64_t capacity;  /* bytes */
+    int64_t bytes;     /* in use: keys, values and what it takes to find them */
+    int64_t items;     /* those past their time that are still there included */
+    int64_t evictions; /* entries that were still good and gave way, ever */
+};
+int mg_shared_stats(struct mg_shared *d, struct mg_shared_stat *out);
 
 /* ---- what was computed before: a cache --------------------------------------------------------- */
 

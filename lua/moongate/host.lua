@@ -54,6 +54,8 @@ local messages = {
   [C.MG_EPROTO] = "the peer broke the protocol",
   [C.MG_ECLOSED] = "closed",
   [C.MG_ECANCELED] = "cancelled",
+  [C.MG_EEXIST] = "there is one already",
+  [C.MG_EIO] = "a file or disk failed",
 }
 
 function host.message(code) return messages[code] or ("error " .. tonumber(code)) end

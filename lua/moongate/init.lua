@@ -12,6 +12,7 @@ local mg = {
   crypto = require "moongate.crypto",
   metric = require "moongate.metric",
   quota = require "moongate.quota",
+  shared = require "moongate.shared",
   template = require "moongate.template",
 }
 require "moongate.exchange"
