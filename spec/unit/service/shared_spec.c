@@ -285,7 +285,7 @@ static void counts_and_lists_are_exact_whoever_else_is_at_work(void **state)
 static void *fill(void *arg)
 {
     struct mg_shared *d = arg;
-    char key[16], value[200] = { 0 };
+    char key[48], value[200] = { 0 };
 
     for (int i = 0; i < ROUNDS; i++) {
         snprintf(key, sizeof key, "%p%d", (void *)&value, i);
