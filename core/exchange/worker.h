@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include "net/loop.h"
 
+struct mg_account;
 struct mg_chain_entry;
 struct mg_exchange;
 struct mg_outside;
@@ -51,6 +52,7 @@ struct mg_worker {
     const struct mg_chain_entry *running_entry; /* the snapshot's */
     int running_phase;
 
+    struct mg_account *accounts;     /* by row: what plugins cost here (account.h); NULL in tests */
     struct mg_outside *outside;      /* of every exchange here: a simulated world; NULL in a gateway at work */
 
     /* Counted for /status and metrics; written by this thread alone. */

@@ -1,5 +1,6 @@
 /* step.c - one call into a plugin, and what its verdict is worth. */
 #include "plugin/watch.h"
+#include "exchange/account.h"
 #include "pdk/problem.h"
 #include "script/script.h"
 
@@ -22,6 +23,8 @@ struct frame {
     struct mg_head *answer_head;
     struct mg_str answer;
     uint8_t phase, entry;
+    struct mg_account *account;
+    int64_t since;              /* 0: this call is not measured */
 };
 
 static bool is_body(int phase)
@@ -55,10 +58,13 @@ static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_
     if (is_body(phase)) /* a head's entry may wait meanwhile, with an answer of its own */
         x->answer_head = NULL;
     mg_log_set_scope(&f->scope);
+    f->account = w->accounts ? w->accounts + e->account : NULL;
+    f->since = mg_account_begin(f->account);
 }
 
 static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict v)
 {
+    mg_account_end(f->account, f->since);
     mg_log_set_scope(NULL);
     if (is_body(x->phase) && v != MG_RESPOND) {
         x->answer_head = f->answer_head;
@@ -93,6 +99,8 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
         mg_logf(MG_LOG_ERROR, "%s", why);
     }
     x->answer_head = NULL;
+    if (x->worker->accounts)
+        mg_account_add(&x->worker->accounts[e->account].errors, 1);
     mg_watch_failed(e);
     if (x->trace)
         mg_trace_why(x, mg_str_c(why));

@@ -72,6 +72,7 @@ struct mg_vm {
     struct lua_State *L;
     struct mg_script *script;
     size_t used, max;                   /* bytes of this VM */
+    uint64_t allocated;                 /* bytes ever: for accounts */
     size_t reserve;                     /* how far the host's own calls may go beyond max */
     bool is_opening;                    /* LuaJIT must not run out of memory now */
     struct mg_gc gc;

@@ -1,6 +1,7 @@
 /* Handlers in coroutines: run, wait, wake, give up. */
 #include "script/host.h"
 #include "base/log.h"
+#include "exchange/account.h"
 #include "plugin/trace.h"
 #include <lauxlib.h>
 #include <lua.h>
@@ -195,6 +196,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
 {
     enum mg_verdict verdict;
     struct mg_script_now before = vm->now;
+    uint64_t allocated = vm->allocated;
     int rc;
 
     vm->now.handle = (double)x->handle;
@@ -204,6 +206,8 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     if (vm->now.has_beside)
         mg_script_keeps_beside(vm, x);
     vm->now = before;
+    if (x->worker->accounts && c->instance->entry)
+        mg_account_add(&x->worker->accounts[c->instance->entry->account].lua_bytes, vm->allocated - allocated);
     if (rc == 0)
         verdict = finished(vm, x, c);
     else if (rc == LUA_YIELD)

@@ -32,6 +32,8 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
         mg_gc_grown(vm, vm->used + (new_n - old_n));
     }
     p = mg_heap_resize(&vm->heap, p, old_n, new_n, vm->is_opening);
+    if (new_n > old_n)
+        vm->allocated += new_n - old_n;
     if (p)
         set_used(vm, vm->used - old_n + new_n);
     return p;
