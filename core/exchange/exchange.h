@@ -20,6 +20,7 @@ struct mg_outside;      /* exchange/outside.h */
 struct mg_trace;        /* plugin/trace.h */
 struct mg_observed;     /* plugin/watch.h */
 struct mg_op_kind;
+struct mg_body_more;    /* plugin/body.h */
 
 /* One asynchronous operation that a plugin started. */
 struct mg_op {
@@ -45,9 +46,12 @@ enum { MG_OVER_OBSERVED = 2 };
  * `whole` (chain.h, mg_chain_run_body). DONE, OVER (skip: the part in `whole` and all that follows pass on) and replaced bodies
  * go on from k by mg_chain_run_whole. REFUSED: over the limit, to be answered 413 or 502. */
 enum mg_gather { MG_GATHER_NO = 0, MG_GATHER_ASKED, MG_GATHER_DONE, MG_GATHER_OVER, MG_GATHER_REFUSED };
+/* Why a body was refused: it is too large, it is not what its content-encoding says, or it could not be kept in a file. */
+enum mg_refused { MG_REFUSED_SIZE = 0, MG_REFUSED_CODING, MG_REFUSED_FILE };
 struct mg_body {
     uint8_t gather;                 /* enum mg_gather */
     uint8_t over;                   /* enum mg_over */
+    uint8_t refused;                /* enum mg_refused */
     bool replaced;                  /* mg_body_set: what still arrives is dropped */
     bool resized;                   /* pieces may change in length */
     bool got_end;                   /* the sender has finished */
@@ -76,6 +80,7 @@ struct mg_body {
     uint16_t step;                  /* where the chain is with the piece in hand */
     uint16_t sets;                  /* how often mg_body_set was called */
     bool observed_gather;           /* only observed entries (mode = "observe") asked for it: it goes on framed as it came */
+    struct mg_body_more *more;      /* of a body that is more than pieces passing by (plugin/body.h); else NULL */
 };
 
 struct mg_ctx_entry { struct mg_str name; struct mg_datum value; };

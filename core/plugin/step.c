@@ -239,7 +239,7 @@ static bool is_refused(const struct mg_exchange *x, const struct mg_chain_entry 
 {
     const struct mg_body *b = &x->body[phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST];
 
-    return e->observe && op->id == b->gather_op && op->status == MG_ETOOBIG && b->over == MG_OVER_OBSERVED &&
+    return e->observe && op->id == b->gather_op && (op->status == MG_ETOOBIG || op->status == MG_ESYNTAX) && b->over == MG_OVER_OBSERVED &&
            (phase == MG_ON_REQUEST || phase == MG_ON_RESPONSE);
 }
 

@@ -83,10 +83,9 @@ static bool passed(struct mg_sim *sim, enum mg_verdict v, int side)
         mg_answer_recorded(x);
         feed_answer(sim);
     } else if (v != MG_RESPOND && x->body[side].gather == MG_GATHER_REFUSED) {
-        if (side == MG_REQUEST)
-            fail(sim, 413, NULL, "The request body is larger than this route takes.");
-        else
-            fail(sim, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
+        struct mg_up_failure f = mg_run_refusal(x, side);
+
+        fail(sim, f.status, f.token, f.detail);
     } else {
         fail(sim, 500, "plugin_error", NULL);
     }

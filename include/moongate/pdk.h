@@ -32,6 +32,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
+struct mg_json; /* a JSON document: below */
 struct mg_x; /* one exchange: a request and its response */
 
 /* A run of bytes. Not NUL-terminated. `p` may be NULL when `n` is 0. */
@@ -212,7 +213,8 @@ int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t deta
 
 enum mg_over {
     MG_OVER_REFUSE = 0, /* request: answer 413; response: answer 502 */
-    MG_OVER_SKIP = 1    /* wake with MG_ETOOBIG; the body passes by untouched */
+    MG_OVER_SKIP = 1,   /* wake with MG_ETOOBIG; the body passes by untouched */
+    MG_OVER_PASS_MALFORMED = 4 /* a flag for mg_body_read_plain: refuse what is too large, but wake with MG_ESYNTAX when it is malformed */
 };
 /* Gather the body, at most `limit` bytes (0: the route's limits.buffered_body), at most once in
  * an entry. Returns 0: under way, on_wake gets status 0 or MG_ETOOBIG, MG_ECLOSED; 1: it is there
@@ -220,6 +222,21 @@ enum mg_over {
 int mg_body_read(struct mg_x *x, int side, int64_t limit, int over);
 /* The gathered body; MG_ENOENT before mg_body_read has ended. */
 int mg_body_get(struct mg_x *x, int side, struct mg_str *out);
+/* The same without its content-encoding (gzip, deflate, br, zstd, or several): the limit holds for what comes out as well, and with
+ * MG_OVER_SKIP on_wake gets MG_ESYNTAX when the body is not what it says; refused, it is answered 400, of a response 502. The bytes
+ * that came pass on as they are, unless the body is replaced. MG_ENOENT: a coding that is not known (nothing is read). */
+int mg_body_read_plain(struct mg_x *x, int side, int64_t limit, int over);
+/* The gathered body without its content-encoding, decoded once and kept until it is replaced; any phase. A body without one is
+ * what mg_body_get gives. MG_ENOENT before it is gathered; MG_ESYNTAX: malformed, or an unknown coding; MG_ETOOBIG: over the route's
+ * limits.buffered_body. */
+int mg_body_plain(struct mg_x *x, int side, struct mg_str *out);
+/* mg_body_set with plain text: Content-Encoding goes, so do the digests of the old bytes (Content-MD5, Digest,
+ * Content-Digest, Repr-Digest), and a strong ETag becomes a weak one. */
+int mg_body_set_plain(struct mg_x *x, int side, const char *p, size_t n);
+/* The gathered body as a JSON document, without its content-encoding, read once and shared by the whole chain until the body is
+ * replaced. Borrowed: it lives as long as the exchange; never free it. NULL with a message of at most `error_n` bytes when it is
+ * no JSON or the body has not been read. Any phase. */
+struct mg_json *mg_body_json(struct mg_x *x, int side, char *error, size_t error_n);
 /* Replace the whole body. on_request, on_response; the length is set by the core. What has not
  * arrived of the old one is read and dropped. Copied. */
 int mg_body_set(struct mg_x *x, int side, const char *p, size_t n);
