@@ -19,6 +19,7 @@ struct mg_script;       /* script/script.h */
 struct mg_outside;      /* exchange/outside.h */
 struct mg_trace;        /* plugin/trace.h */
 struct mg_observed;     /* plugin/watch.h */
+struct mg_redis_reply;  /* service/redis.h */
 struct mg_op_kind;
 struct mg_body_more;    /* plugin/body.h */
 
@@ -159,6 +160,8 @@ struct mg_exchange {
     uint64_t over;                  /* observed entries that would have ended the request: only their on_log still runs */
     bool is_late;                   /* the plugin timeout has come: who waits is passed over (plugin/step.c) */
     struct mg_outside *outside;     /* listens to what is asked of the world; nearly always NULL (exchange/outside.h) */
+    struct mg_redis_reply *redis;   /* replies that its operations got (service/redis.h) */
+    bool has_redis;                 /* the arena frees them */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */

@@ -12,6 +12,7 @@ struct mg_account;
 struct mg_chain_entry;
 struct mg_exchange;
 struct mg_outside;
+struct mg_redis_local;
 struct mg_snapshot;
 struct mg_upstreams_local;
 
@@ -24,6 +25,7 @@ struct mg_worker {
     int index;                       /* 0…; the control thread has the last */
     struct mg_snapshot *snapshot;    /* in force here; swapped between turns */
     struct mg_upstreams_local *upstreams;
+    struct mg_redis_local *redis;    /* clients of Redis; NULL before the first */
 
     struct mg_slot *slots;           /* exchange handles (exchange.h) */
     uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */

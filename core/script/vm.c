@@ -159,7 +159,11 @@ static void open_body(struct mg_vm *vm, void *arg)
     load_text(L, host->text, host->n, "=moongate/host.lua");
     lua_pushlstring(L, cdef->text, cdef->n);
     lua_pushlightuserdata(L, &vm->now);
-    lua_call(L, 2, 1);
+    if (vm->script->config && vm->script->config->folder.p)
+        lua_pushlstring(L, vm->script->config->folder.p, vm->script->config->folder.n);
+    else
+        lua_pushnil(L);
+    lua_call(L, 3, 1);
     lua_getfield(L, -1, "WAIT");
     vm->wait_mark = lua_topointer(L, -1);
     lua_getfield(L, -2, "RESPOND");

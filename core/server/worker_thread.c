@@ -13,6 +13,7 @@
 #include "server/crash.h"
 #include "server/gateway.h"
 #include "server/instances.h"
+#include "service/redis.h"
 
 enum { HOUSE_MS = 1000, CLOSING_MS = 5000, JOIN_LATE_MS = 1000 };
 
@@ -187,6 +188,7 @@ void mg_thread_deinit(struct mg_thread *t)
     run_down(t);
     if (w->snapshot && !t->is_control)
         mg_instances_leave(w->snapshot, w->index);
+    mg_redis_worker_close(w);
     if (w->upstreams) {
         mg_upstreams_local_close(w->upstreams);
         uv_run(&w->loop.uv, UV_RUN_NOWAIT);

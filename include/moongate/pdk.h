@@ -360,6 +360,64 @@ int mg_op_cancel(struct mg_x *x, int op);
 /* ---- HTTP requests to others ------------------------------------------------------------------- */
 
 /* ---- Redis ------------------------------------------------------------------------------------- */
+/* A client of one server, of a set watched by sentinels, or of a cluster. Its connections belong to each worker, are shared by all
+ * who open the same options, and outlive reloads. Commands of many exchanges go over few connections, in order; blocking ones
+ * (BLPOP, XREAD BLOCK…) each over one of its own. docs/redis.md has the options and what happens when a server is away. */
+
+struct mg_redis;
+
+/* Open a client. options: pairs of name and value, all as text: "url", "redis://127.0.0.1:6379", "timeout", "500ms"…
+ * (options_n counts pairs). Connects when first used. NULL with a message in `error` (of `error_n` bytes) when an option is wrong.
+ * In `create`, at the top of a Lua file, or later. Any thread. Close with mg_redis_close when no call of yours is under way. */
+struct mg_redis *mg_redis_open(const struct mg_str *options, size_t options_n, char *error, size_t error_n);
+/* Any thread; NULL is fine. */
+void mg_redis_close(struct mg_redis *redis);
+
+enum mg_redis_flags {
+    MG_REDIS_IDEMPOTENT = 1, /* may be sent again when its connection breaks before the answer */
+    MG_REDIS_ATOMIC = 2,     /* mg_redis_pipeline: as one MULTI … EXEC, whose reply is EXEC's */
+    MG_REDIS_PATTERNS = 4    /* mg_redis_subscribe: PSUBSCRIBE */
+};
+/* Send a command; argv: its words, argc of them. timeout_ms 0: the client's (a blocking command may take as long as it says on
+ * top). Returns the operation's number, to wait for. Its status: 0: the server has answered, mg_redis_nodes has the reply (which may be
+ * its error); or < 0, with mg_redis_text(x, op, 0) saying why: MG_ECLOSED (down, or gone before the answer), MG_ETIMEOUT, MG_EBUSY
+ * (the client's queue is full), MG_EPROTO, MG_ETLS, MG_ETOOBIG (reply_max), MG_ENOMEM. MG_EINVAL: no command, or one that changes
+ * the state of a shared connection (SELECT, MULTI, SUBSCRIBE…). MG_EPHASE in on_log and outside of a phase function. */
+int mg_redis_call(struct mg_x *x, struct mg_redis *redis, const struct mg_str *argv, int argc, int flags, int64_t timeout_ms);
+/* Send `n` commands at once. argv: the words of all; argc[i]: how many the i-th has. Node 0 of the reply is an array of their replies;
+ * in a cluster each goes to the node of its key. No blocking commands. At most 10000. Otherwise as mg_redis_call. */
+int mg_redis_pipeline(struct mg_x *x, struct mg_redis *redis, const struct mg_str *argv, const int *argc, int n, int flags,
+                      int64_t timeout_ms);
+
+enum mg_redis_kind { MG_REDIS_NIL = 0, MG_REDIS_STRING = 1, MG_REDIS_STATUS = 2, MG_REDIS_ERROR = 3, MG_REDIS_INTEGER = 4,
+                     MG_REDIS_ARRAY = 5 };
+struct mg_redis_node {
+    int32_t kind;       /* enum mg_redis_kind */
+    int32_t count;      /* of an array: its elements; the first is the next node */
+    int32_t next;       /* the node after this one and all that is in it */
+    uint32_t start;     /* where its text lies: use mg_redis_text */
+    uint32_t bytes;
+    int64_t integer;
+};
+/* The reply of an operation that has ended: `*nodes_n` nodes, in the order of the reply, node 0 is the whole. They live until the
+ * exchange ends or mg_redis_release. NULL: no such reply. Any phase. */
+const struct mg_redis_node *mg_redis_nodes(struct mg_x *x, int op, size_t *nodes_n);
+/* The text of a string, a status or an error; empty for other kinds. MG_ENOENT: no such node. Lives as the nodes do. Any phase. */
+int mg_redis_text(struct mg_x *x, int op, int node, struct mg_str *out);
+/* Free a reply before the exchange ends: for tasks that ask many times. Harmless when there is none. Any phase. */
+int mg_redis_release(struct mg_x *x, int op);
+
+/* Subscribe to `n` channels (or patterns), on a connection of its own. Returns the subscription's number, which is an operation: it
+ * ends with 0 once the server has confirmed, or with < 0 as above. The subscription lasts until the exchange ends: it is meant for
+ * tasks. Phases: as mg_redis_call. */
+int mg_redis_subscribe(struct mg_x *x, struct mg_redis *redis, const struct mg_str *names, int n, int flags);
+/* Wait for what comes next; one at a time (MG_EBUSY). timeout_ms < 0: for ever. Status 0: the reply is an array: "message",
+ * channel, payload; "pmessage", pattern, channel, payload; "reconnected": the connection broke, it is subscribed again, and what was
+ * published meanwhile is lost; "lost", how many: more came than `messages` and `messages_bytes` keep. MG_ETIMEOUT: nothing
+ * came. MG_ENOENT: no such subscription. Phases: as mg_redis_call. */
+int mg_redis_receive(struct mg_x *x, int subscription, int64_t timeout_ms);
+/* End it; a wait for it ends with MG_ECLOSED. Any phase. */
+int mg_redis_unsubscribe(struct mg_x *x, int subscription);
 
 /* ---- counters shared by all workers; they survive a reload ----------------------------------- */
 /* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency.

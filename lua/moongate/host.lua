@@ -1,9 +1,9 @@
 -- host.lua - the Lua half of core/script: runs first in every VM, and gives the host what it calls.
 --
--- Arguments: pdk.h as the FFI reads it, and the address of struct mg_script_now (core/script/host.h).
+-- Arguments: pdk.h as the FFI reads it, the address of struct mg_script_now (core/script/host.h), and the config's folder (or nil).
 -- The other files of this folder find what they share in the table that this one returns.
 
-local cdef, now_address = ...
+local cdef, now_address, folder = ...
 local ffi = require "ffi"
 
 ffi.cdef(cdef)
@@ -27,6 +27,7 @@ local x_t = ffi.typeof("struct mg_x *")
 host.WAIT = setmetatable({}, { __tostring = function() return "moongate: wait" end })
 host.RESPOND = setmetatable({}, { __tostring = function() return "moongate: answered" end })
 host.now = now
+host.folder = folder
 host.x_t = x_t
 
 -- Chunks of the runtime whose functions are part of handlers' traces. LuaJIT gives up for good on a function that often fails to

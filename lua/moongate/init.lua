@@ -13,6 +13,7 @@ local mg = {
   metric = require "moongate.metric",
   quota = require "moongate.quota",
   shared = require "moongate.shared",
+  redis = require "moongate.redis",
   template = require "moongate.template",
 }
 require "moongate.exchange"
