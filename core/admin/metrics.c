@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include "admin/admin.h"
 #include "base/sink.h"
+#include "exchange/account.h"
 #include "pdk/metric.h"
 
 static void head(FILE *f, const char *name, const char *kind, const char *help)
@@ -102,6 +103,45 @@ static void suspect_lines(FILE *f, struct mg_quarantine *q, const char *name, bo
     }
 }
 
+enum account_figure { CALLS, ERRORS, SECONDS, LUA_BYTES };
+
+static double account_figure(const struct mg_account_sum *s, enum account_figure which)
+{
+    switch (which) {
+    case CALLS: return (double)s->calls;
+    case ERRORS: return (double)s->errors;
+    case SECONDS: return s->seconds;
+    default: return (double)s->lua_bytes;
+    }
+}
+
+/* Entries that have never run, of this config or an earlier one, are left out. */
+static void account_lines(FILE *f, const char *name, const char *help, enum account_figure which)
+{
+    struct mg_account_sum s;
+
+    head(f, name, "counter", help);
+    for (uint32_t row = 0; mg_account_sum(row, &s); row++) {
+        if (s.calls == 0)
+            continue;
+        fprintf(f, "moongate_%s{", name);
+        label(f, "plugin", mg_str_c(s.plugin));
+        fputc(',', f);
+        label(f, "entry", mg_str_c(s.entry));
+        fputc(',', f);
+        label(f, "route", mg_str_c(s.route));
+        fprintf(f, "} %.17g\n", account_figure(&s, which));
+    }
+}
+
+static void accounts(FILE *f)
+{
+    account_lines(f, "plugin_calls_total", "Calls of a plugin's functions.", CALLS);
+    account_lines(f, "plugin_errors_total", "Of these, calls that failed.", ERRORS);
+    account_lines(f, "plugin_seconds_total", "Time on a worker, without waits: sampled.", SECONDS);
+    account_lines(f, "plugin_lua_allocated_bytes_total", "Lua memory allocated.", LUA_BYTES);
+}
+
 static void suspects(FILE *f, struct mg_quarantine *q)
 {
     if (!q)
@@ -143,6 +183,36 @@ static void upstreams(FILE *f)
     }
 }
 
+struct shared_walk { FILE *f; const char *name; int which; };
+
+static void shared_line(void *arg, struct mg_shared *d)
+{
+    const struct shared_walk *w = arg;
+    struct mg_shared_stat s;
+
+    mg_shared_measure(d, &s);
+    fprintf(w->f, "moongate_%s{", w->name);
+    label(w->f, "dictionary", mg_shared_name(d));
+    fprintf(w->f, "} %lld\n", (long long)(w->which == 0 ? s.capacity : w->which == 1 ? s.bytes : w->which == 2 ? s.items : s.evictions));
+}
+
+static void shared(FILE *f)
+{
+    static const struct { const char *name, *kind, *help; } figures[] = {
+        { "shared_capacity_bytes", "gauge", "Most bytes of the shared dictionary." },
+        { "shared_bytes", "gauge", "Bytes in use in the shared dictionary." },
+        { "shared_items", "gauge", "Entries of the shared dictionary." },
+        { "shared_evictions_total", "counter", "Entries that gave way although they were still good." },
+    };
+
+    for (int i = 0; i < 4; i++) {
+        struct shared_walk w = { f, figures[i].name, i };
+
+        head(f, figures[i].name, figures[i].kind, figures[i].help);
+        mg_shared_each(shared_line, &w);
+    }
+}
+
 static void core_figures(FILE *f, const struct mg_gateway *g)
 {
     by_worker(f, g, "worker_requests_total", "counter", "Requests begun.", REQUESTS);
@@ -157,8 +227,10 @@ static void core_figures(FILE *f, const struct mg_gateway *g)
     one(f, "log_lines_dropped_total", "counter", "Access log lines dropped as the disk lagged.", (double)mg_sink_dropped());
     resident(f);
     scripts(f, g);
+    accounts(f);
     suspects(f, g->options.quarantine);
     upstreams(f);
+    shared(f);
 }
 
 struct mg_str mg_admin_metrics(const struct mg_gateway *g)

@@ -5,6 +5,7 @@
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/sink.h"
+#include "exchange/account.h"
 
 static const char *state_name(int state)
 {
@@ -132,6 +133,26 @@ static void add_suspects(cJSON *list, struct mg_quarantine *q)
     }
 }
 
+static void add_plugins(cJSON *list)
+{
+    struct mg_account_sum s;
+
+    for (uint32_t row = 0; mg_account_sum(row, &s); row++) {
+        cJSON *o = s.calls ? cJSON_CreateObject() : NULL;
+
+        if (!o)
+            continue;
+        cJSON_AddStringToObject(o, "plugin", s.plugin);
+        cJSON_AddStringToObject(o, "entry", s.entry);
+        cJSON_AddStringToObject(o, "route", s.route);
+        cJSON_AddNumberToObject(o, "calls", (double)s.calls);
+        cJSON_AddNumberToObject(o, "errors", (double)s.errors);
+        cJSON_AddNumberToObject(o, "seconds", s.seconds);
+        cJSON_AddNumberToObject(o, "lua_bytes", (double)s.lua_bytes);
+        cJSON_AddItemToArray(list, o);
+    }
+}
+
 char *mg_admin_status(const struct mg_gateway *g)
 {
     cJSON *o = cJSON_CreateObject(), *workers;
@@ -152,6 +173,7 @@ char *mg_admin_status(const struct mg_gateway *g)
     workers = cJSON_AddArrayToObject(o, "workers");
     for (int i = 0; i < g->workers_ever; i++)
         add_worker(workers, g, i);
+    add_plugins(cJSON_AddArrayToObject(o, "plugins"));
     add_suspects(cJSON_AddArrayToObject(o, "crashes"), g->options.quarantine);
     add_listeners(cJSON_AddArrayToObject(o, "listeners"), g);
     mg_upstream_each(add_upstream, cJSON_AddArrayToObject(o, "upstreams"));

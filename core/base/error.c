@@ -34,6 +34,8 @@ static const char *own_name(int code)
     case MG_ECLOSED: return "ECLOSED";
     case MG_ETLS: return "ETLS";
     case MG_ECANCELED: return "ECANCELED";
+    case MG_EEXIST: return "EEXIST";
+    case MG_EIO: return "EIO";
     default: return NULL;
     }
 }

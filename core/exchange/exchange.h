@@ -19,10 +19,11 @@ struct mg_script;       /* script/script.h */
 struct mg_outside;      /* exchange/outside.h */
 struct mg_trace;        /* plugin/trace.h */
 struct mg_observed;     /* plugin/watch.h */
+struct mg_redis_reply;  /* service/redis.h */
 struct mg_op_kind;
-struct mg_task;         /* plugin/task.h */
+struct mg_body_more;    /* plugin/body.h */
 
-/* One asynchronous operation that a plugin started. Once it was delivered to its entry, or dropped, its memory may become another one's. */
+/* One asynchronous operation that a plugin started. */
 struct mg_op {
     struct mg_list node;            /* in x->ops */
     struct mg_exchange *x;
@@ -46,9 +47,12 @@ enum { MG_OVER_OBSERVED = 2 };
  * `whole` (chain.h, mg_chain_run_body). DONE, OVER (skip: the part in `whole` and all that follows pass on) and replaced bodies
  * go on from k by mg_chain_run_whole. REFUSED: over the limit, to be answered 413 or 502. */
 enum mg_gather { MG_GATHER_NO = 0, MG_GATHER_ASKED, MG_GATHER_DONE, MG_GATHER_OVER, MG_GATHER_REFUSED };
+/* Why a body was refused: it is too large, it is not what its content-encoding says, or it could not be kept in a file. */
+enum mg_refused { MG_REFUSED_SIZE = 0, MG_REFUSED_CODING, MG_REFUSED_FILE };
 struct mg_body {
     uint8_t gather;                 /* enum mg_gather */
     uint8_t over;                   /* enum mg_over */
+    uint8_t refused;                /* enum mg_refused */
     bool replaced;                  /* mg_body_set: what still arrives is dropped */
     bool resized;                   /* pieces may change in length */
     bool got_end;                   /* the sender has finished */
@@ -77,6 +81,7 @@ struct mg_body {
     uint16_t step;                  /* where the chain is with the piece in hand */
     uint16_t sets;                  /* how often mg_body_set was called */
     bool observed_gather;           /* only observed entries (mode = "observe") asked for it: it goes on framed as it came */
+    struct mg_body_more *more;      /* of a body that is more than pieces passing by (plugin/body.h); else NULL */
 };
 
 struct mg_ctx_entry { struct mg_str name; struct mg_datum value; };
@@ -146,11 +151,7 @@ struct mg_exchange {
     bool told_why;                  /* whoever ran the step has logged why it fails */
     struct mg_list ops;
     int ops_next;
-    struct mg_op *spare_op;         /* ops whose memory may be used again, by `arg` */
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
-    struct mg_task *task;           /* this is a task: no client, no request, no response; NULL: an exchange */
-    void (*woken)(struct mg_exchange *x); /* takes the place of mg_exchange_woken; NULL: it does not */
-    bool is_uncounted;              /* not in the worker's exchanges_open */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
     uint8_t locals_n;
     struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue", mode = "observe"); NULL */
@@ -159,6 +160,8 @@ struct mg_exchange {
     uint64_t over;                  /* observed entries that would have ended the request: only their on_log still runs */
     bool is_late;                   /* the plugin timeout has come: who waits is passed over (plugin/step.c) */
     struct mg_outside *outside;     /* listens to what is asked of the world; nearly always NULL (exchange/outside.h) */
+    struct mg_redis_reply *redis;   /* replies that its operations got (service/redis.h) */
+    bool has_redis;                 /* the arena frees them */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */
@@ -190,20 +193,11 @@ struct mg_exchange {
 
 /* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */
 struct mg_consumers;
-struct mg_task_terms {
-    int64_t max, timers;            /* of one worker */
-    int64_t memory;                 /* bytes of a task's arena */
-    int64_t drain_ms;               /* how long one may go on when its snapshot is no longer in force */
-    int slot;                       /* of mg_worker.pins; -1: none */
-    struct mg_script *script;       /* the snapshot's Lua; NULL: none */
-};
 struct mg_snapshot_view {
     const struct mg_consumers *(*consumers)(const struct mg_snapshot *s);
     const struct mg_upstream_spec *(*upstream)(const struct mg_snapshot *s, struct mg_str name);
     /* The shape of the gateway's own answers; NULL: RFC 9457. */
     const struct mg_template *(*error_body)(const struct mg_snapshot *s, struct mg_str *type);
-    /* What holds for tasks (plugin/task.h); `out` has the defaults. */
-    void (*tasks)(const struct mg_snapshot *s, struct mg_task_terms *out);
 };
 extern const struct mg_snapshot_view mg_snapshot_view;
 
@@ -236,15 +230,11 @@ struct mg_op *mg_op_start(struct mg_exchange *x, void (*cancel)(struct mg_op *))
 struct mg_op *mg_op_find(struct mg_exchange *x, int id);
 /* Give one up: stopped, forgotten. */
 void mg_op_drop(struct mg_op *op);
-/* It has ended and is being delivered: out of x->ops. Note id and status before. */
-void mg_op_done(struct mg_op *op);
 /* Deliver exchanges with ended ops now; run by the worker in each turn. */
 void mg_ops_deliver(struct mg_worker *w);
 /* It has ended: queued, and on_wake is called in this turn or the next, never inside this call. Worker thread. */
 void mg_op_end(struct mg_op *op, int status);
 void mg_op_cancel_all(struct mg_exchange *x);
-/* Have it woken in this turn or the next, as if an op had ended. */
-void mg_exchange_queue(struct mg_exchange *x);
 /* Set by core/proxy: run the exchanges that have ended ops. Called when the queue is not empty, from the loop's turn. */
 extern void (*mg_exchange_woken)(struct mg_exchange *x);
 

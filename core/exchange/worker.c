@@ -2,6 +2,7 @@
  *
  * Other threads find a worker by its index in a table under one lock, so that a late mg_resume never
  * meets one that is gone. Messages are run in order, in the turn after uv_async_send. */
+#include "exchange/account.h"
 #include "exchange/exchange.h"
 
 #include <pthread.h>
@@ -82,8 +83,6 @@ int mg_worker_init(struct mg_worker *w, int index)
     mg_list_init(&w->inbox);
     mg_list_init(&w->woken);
     mg_list_init(&w->clients);
-    mg_list_init(&w->tasks);
-    mg_list_init(&w->alarms);
     rc = uv_mutex_init(&w->inbox_lock);
     if (rc)
         return rc;
@@ -95,6 +94,7 @@ int mg_worker_init(struct mg_worker *w, int index)
     if (rc)
         goto fail_wake;
     uv_idle_init(&w->loop.uv, &w->deliver);
+    w->accounts = index >= 0 && index < MG_WORKERS_MAX ? mg_accounts_of(index) : NULL;
     pthread_mutex_lock(&table_lock);
     if (index >= 0 && index < MG_WORKERS_MAX)
         table[index] = w;

@@ -8,9 +8,11 @@
 #include <stdatomic.h>
 #include "net/loop.h"
 
+struct mg_account;
 struct mg_chain_entry;
 struct mg_exchange;
 struct mg_outside;
+struct mg_redis_local;
 struct mg_snapshot;
 struct mg_upstreams_local;
 
@@ -23,6 +25,7 @@ struct mg_worker {
     int index;                       /* 0…; the control thread has the last */
     struct mg_snapshot *snapshot;    /* in force here; swapped between turns */
     struct mg_upstreams_local *upstreams;
+    struct mg_redis_local *redis;    /* clients of Redis; NULL before the first */
 
     struct mg_slot *slots;           /* exchange handles (exchange.h) */
     uint32_t slots_n, slots_used, slots_free; /* slots_free: first of a list through `free_next` */
@@ -30,13 +33,6 @@ struct mg_worker {
     uint32_t generation_first;       /* of a slot's first life; 0: 1. Another one for a worker that takes the index of one that ended */
     struct mg_exchange *spare_x;     /* spare exchange structs, each with its slot */
     uint32_t spare_n;
-
-    /* Work outside of exchanges (plugin/task.h, plugin/alarm.h). */
-    struct mg_list tasks, alarms;
-    uint32_t tasks_n, alarms_n;
-    int alarms_last;                 /* number of the newest */
-    bool stops_tasks;                /* the worker stops: none is begun any more */
-    bool is_simulated;               /* by a spec: any number of snapshots are in force at once */
 
     /* Messages from other threads. */
     uv_async_t wake;
@@ -58,6 +54,7 @@ struct mg_worker {
     const struct mg_chain_entry *running_entry; /* the snapshot's */
     int running_phase;
 
+    struct mg_account *accounts;     /* by row: what plugins cost here (account.h); NULL in tests */
     struct mg_outside *outside;      /* of every exchange here: a simulated world; NULL in a gateway at work */
 
     /* Counted for /status and metrics; written by this thread alone. */

@@ -1,7 +1,11 @@
 /* body.c - bodies whole and in pieces, as plugins ask for them. They move in plugin/body.c and proxy/pieces.c. */
 #include "pdk/call.h"
 #include "exchange/route.h"
+#include "base/error.h"
+#include "http/coding.h"
 #include "plugin/body.h"
+
+#include <stdio.h>
 
 static struct mg_body *body_of(struct mg_exchange *x, int side)
 {
@@ -30,6 +34,23 @@ static int64_t limit_of(const struct mg_exchange *x, int64_t asked)
     if (asked <= 0)
         return most;
     return most > 0 && asked > most ? most : asked;
+}
+
+/* It is there already: with `plain`, also without its content-encoding? 1, or 0 when the chain is to refuse it, or why not. */
+static int is_there(struct mg_exchange *x, struct mg_body *b, int side, int over)
+{
+    struct mg_str text;
+    int rc;
+
+    if (!b->more || !b->more->wants_plain)
+        return 1;
+    rc = mg_body_plain_make(x, side, b->limit, &text);
+    if (!rc)
+        return 1;
+    b->over = (uint8_t)over;
+    if (!mg_body_refuses(b, rc))
+        return rc;
+    return mg_op_start(x, NULL) ? 0 : MG_ENOMEM;
 }
 
 static int start(struct mg_exchange *x, struct mg_body *b, int over)
@@ -75,7 +96,7 @@ static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int ov
     unsigned place = mg_chain_place(side, x->entry);
 
     if (b->gather_entry == x->entry && !b->replaced)
-        return b->gather == MG_GATHER_OVER ? MG_ETOOBIG : 1;
+        return b->gather == MG_GATHER_OVER ? MG_ETOOBIG : is_there(x, b, side, over);
     if (b->limit > 0 && b->whole.n > (size_t)b->limit) {
         if (over == MG_OVER_SKIP)
             return MG_ETOOBIG;
@@ -88,7 +109,7 @@ static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int ov
         b->gather = MG_GATHER_DONE;
         b->gather_entry = x->entry;
         b->whole_at = (uint8_t)place;
-        return 1;
+        return is_there(x, b, side, over);
     }
     b->regather = true;
     return start(x, b, over);
@@ -110,7 +131,7 @@ static int read_first(struct mg_exchange *x, struct mg_body *b, int side, int ov
         b->gather_entry = x->entry;
         b->whole_at = (uint8_t)place;
         b->whole_last = true;
-        return 1;
+        return is_there(x, b, side, over);
     }
     rc = start(x, b, over);
     if (rc || b->limit <= 0 || !head || head->framing != MG_BODY_LENGTH || head->length <= b->limit)
@@ -124,39 +145,67 @@ static int read_first(struct mg_exchange *x, struct mg_body *b, int side, int ov
     return 0;
 }
 
-int mg_body_read(struct mg_x *h, int side, int64_t limit, int over)
+static int read_body(struct mg_exchange *x, int side, int64_t limit, int over, bool plain)
 {
-    struct mg_exchange *x = mg_with_request(h);
-    struct mg_body *b;
+    struct mg_body *b = body_of(x, side);
+    bool passes_malformed = over & MG_OVER_PASS_MALFORMED;
 
-    if (!x)
-        return mg_why_not(h);
-    b = body_of(x, side);
+    over &= ~MG_OVER_PASS_MALFORMED;
     if (!b || (over != MG_OVER_REFUSE && over != MG_OVER_SKIP))
         return MG_EINVAL;
     if (!mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
         return MG_EPHASE;
     if (b->gather == MG_GATHER_ASKED)
         return b->gather_entry == x->entry ? 0 : MG_EBUSY;
+    if (plain && !mg_body_more(x, b))
+        return MG_ENOMEM;
+    if (b->more) {
+        b->more->wants_plain = plain;
+        b->more->passes_malformed = passes_malformed;
+    }
     b->limit = limit_of(x, limit);
     if (!mg_entry_observes(x))
         b->observed_gather = false;
     else if (over == MG_OVER_REFUSE)
         over = MG_OVER_OBSERVED;
+    b->refused = MG_REFUSED_SIZE;
     if (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER)
         return read_again(x, b, side, over);
     b->observed_gather = mg_entry_observes(x);
     return read_first(x, b, side, over);
 }
 
+int mg_body_read(struct mg_x *h, int side, int64_t limit, int over)
+{
+    struct mg_exchange *x = mg_handle(h);
+
+    return x ? read_body(x, side, limit, over, false) : MG_EENDED;
+}
+
+int mg_body_read_plain(struct mg_x *h, int side, int64_t limit, int over)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_str coding;
+    int rc;
+
+    if (!x)
+        return MG_EENDED;
+    if (!body_of(x, side))
+        return MG_EINVAL;
+    rc = mg_body_coding(x, side, &coding);
+    if (!rc)
+        rc = mg_coding_is_known(coding);
+    return rc < 0 ? rc : read_body(x, side, limit, over, rc > 0);
+}
+
 int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_with_request(h);
+    struct mg_exchange *x = mg_handle(h);
     const struct mg_body *b;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return mg_why_not(h);
+        return MG_EENDED;
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -174,13 +223,13 @@ static bool sets_answer(const struct mg_exchange *x, int side)
 
 int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_with_request(h);
+    struct mg_exchange *x = mg_handle(h);
     struct mg_op *op;
     struct mg_body *b;
     int rc;
 
     if (!x)
-        return mg_why_not(h);
+        return MG_EENDED;
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -198,6 +247,7 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
         return rc;
     if (b->gather == MG_GATHER_ASKED && (op = mg_op_find(x, b->gather_op)))
         mg_op_end(op, 0);
+    mg_body_changed(b);
     b->gather = MG_GATHER_DONE;
     b->gather_entry = x->entry;
     b->whole_at = (uint8_t)mg_chain_place(side, x->entry);
@@ -210,14 +260,61 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
     return 0;
 }
 
+/* ---- as text ---- */
+
+/* The gathered body, or the one of an answer recorded in this entry. */
+static int gathered(struct mg_exchange *x, int side, struct mg_str *out)
+{
+    const struct mg_body *b = body_of(x, side);
+    int rc;
+
+    if (!b)
+        return MG_EINVAL;
+    if (!b->replaced && b->gather != MG_GATHER_DONE)
+        return MG_ENOENT;
+    rc = mg_body_plain_make(x, side, x->limits.buffered_body, out);
+    return rc == MG_ENOENT ? MG_ESYNTAX : rc; /* a coding that is not known */
+}
+
+int mg_body_plain(struct mg_x *h, int side, struct mg_str *out)
+{
+    struct mg_exchange *x = mg_handle(h);
+
+    *out = mg_str(NULL, 0);
+    return x ? gathered(x, side, out) : MG_EENDED;
+}
+
+int mg_body_set_plain(struct mg_x *h, int side, const char *p, size_t n)
+{
+    struct mg_exchange *x = mg_handle(h);
+    int rc = mg_body_set(h, side, p, n);
+
+    return rc ? rc : mg_body_now_plain(x, side);
+}
+
+struct mg_json *mg_body_json(struct mg_x *h, int side, char *error, size_t error_n)
+{
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_str text;
+    int rc = x ? gathered(x, side, &text) : MG_EENDED;
+
+    if (!rc)
+        return mg_body_json_make(x, side, text, error, error_n);
+    snprintf(error, error_n, "%s", rc == MG_ENOENT   ? "the body has not been read"
+                                   : rc == MG_ESYNTAX ? "the body is not what its content-encoding says"
+                                   : rc == MG_ETOOBIG ? "the body is too big without its content-encoding"
+                                                      : mg_error_name(rc));
+    return NULL;
+}
+
 int64_t mg_body_length(struct mg_x *h, int side)
 {
-    struct mg_exchange *x = mg_with_request(h);
+    struct mg_exchange *x = mg_handle(h);
     const struct mg_head *head;
     const struct mg_body *b;
 
     if (!x)
-        return mg_why_not(h);
+        return MG_EENDED;
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -233,12 +330,10 @@ int64_t mg_body_length(struct mg_x *h, int side)
 
 /* ---- the piece in hand ---------------------------------------------------------------------------- */
 
-static int piece_body(struct mg_x *h, struct mg_exchange **of, struct mg_body **out)
+static int piece_body(struct mg_exchange *x, struct mg_body **out)
 {
-    struct mg_exchange *x = *of = mg_with_request(h);
-
     if (!x)
-        return mg_why_not(h);
+        return MG_EENDED;
     if (!x->in_step || !mg_may(x, MG_TOUCH_PIECE))
         return MG_EPHASE;
     *out = &x->body[x->phase == MG_ON_REQUEST_BODY ? MG_REQUEST : MG_RESPONSE];
@@ -247,9 +342,8 @@ static int piece_body(struct mg_x *h, struct mg_exchange **of, struct mg_body **
 
 int mg_piece_get(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x;
     struct mg_body *b;
-    int rc = piece_body(h, &x, &b);
+    int rc = piece_body(mg_handle(h), &b);
 
     *out = rc ? mg_str(NULL, 0) : b->piece;
     return rc;
@@ -257,29 +351,28 @@ int mg_piece_get(struct mg_x *h, struct mg_str *out)
 
 int mg_piece_last(struct mg_x *h)
 {
-    struct mg_exchange *x;
     struct mg_body *b;
-    int rc = piece_body(h, &x, &b);
+    int rc = piece_body(mg_handle(h), &b);
 
     return rc ? rc : b->last;
 }
 
 int mg_piece_set(struct mg_x *h, const char *p, size_t n)
 {
-    struct mg_exchange *x;
+    struct mg_exchange *x = mg_handle(h);
     struct mg_body *b;
-    int rc = piece_body(h, &x, &b);
+    int rc = piece_body(x, &b);
 
     return rc ? rc : mg_body_put_piece(x, b, mg_str(p, n));
 }
 
 int mg_body_resize(struct mg_x *h, int side)
 {
-    struct mg_exchange *x = mg_with_request(h);
+    struct mg_exchange *x = mg_handle(h);
     struct mg_body *b;
 
     if (!x)
-        return mg_why_not(h);
+        return MG_EENDED;
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;

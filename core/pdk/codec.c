@@ -1,6 +1,6 @@
 /* codec.c - hex, base64 (RFC 4648), percent-encoding (RFC 3986). Decoding takes what encoding makes and nothing else. */
 #include "pdk/codec.h"
-#include "pdk/scratch.h"
+#include "base/scratch.h"
 
 static const char hex_digits[] = "0123456789abcdef";
 

@@ -1,6 +1,6 @@
 /* crypto.c - digests and HMAC by OpenSSL. Algorithms are fetched once in the process, contexts made once a thread: a fetch for each
  * call costs more than the hash of a short text. */
-#include "pdk/scratch.h"
+#include "base/scratch.h"
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>

@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "base/text.h"
-#include "pdk/scratch.h"
+#include "base/scratch.h"
 
 #include <stdio.h>
 

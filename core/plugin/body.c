@@ -147,6 +147,21 @@ static void gathered(struct mg_exchange *x, struct mg_body *b, int state, int st
         mg_op_end(op, status);
 }
 
+/* All is there. Whoever wants it without its content-encoding is told now if that cannot be. */
+static enum mg_verdict gathered_all(struct mg_exchange *x, struct mg_body *b, int side)
+{
+    struct mg_str plain;
+    int rc = 0;
+
+    mg_body_changed(b);
+    if (b->more && b->more->wants_plain)
+        rc = mg_body_plain_make(x, side, b->limit, &plain);
+    if (rc && mg_body_refuses(b, rc))
+        return MG_ERROR;
+    gathered(x, b, MG_GATHER_DONE, rc);
+    return MG_CONTINUE;
+}
+
 static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int side)
 {
     bool again = b->in_whole;
@@ -156,6 +171,7 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
     b->in_whole = false;
     if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && b->over == MG_OVER_REFUSE) {
         b->gather = MG_GATHER_REFUSED;
+        b->refused = MG_REFUSED_SIZE;
         return MG_ERROR;
     }
     if (mg_body_put_whole(x, b, at, b->piece)) {
@@ -170,7 +186,7 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
     if (b->limit > 0 && b->whole.n > (size_t)b->limit)
         gathered(x, b, MG_GATHER_OVER, MG_ETOOBIG);
     else if (b->whole_last)
-        gathered(x, b, MG_GATHER_DONE, 0);
+        return gathered_all(x, b, side);
     return MG_CONTINUE;
 }
 

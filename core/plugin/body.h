@@ -1,9 +1,35 @@
-/* body.h - where gathered and replaced bodies are kept. For pdk/body.c and plugin/body.c. */
+/* body.h - where gathered and replaced bodies are kept, and what else is known of a body. For pdk/ and plugin/. */
 #ifndef MG_PLUGIN_BODY_H
 #define MG_PLUGIN_BODY_H
 
 #include "plugin/chain.h"
 
+struct mg_json;
+
+/* Of a body that somebody looks into. In the exchange's arena, made when first needed. */
+struct mg_body_more {
+    bool passes_malformed;          /* MG_OVER_PASS_MALFORMED */
+    bool wants_plain;               /* what is gathered is to be had without its content-encoding */
+    bool has_plain;                 /* `plain` holds it; a body without content-encoding is `whole` itself */
+    struct mg_str plain;            /* heap */
+    struct mg_json *json;           /* the document that all share, the arena's; NULL: not read yet */
+};
+/* NULL over budget. */
+struct mg_body_more *mg_body_more(struct mg_exchange *x, struct mg_body *b);
+
+/* plain.c: the gathered body without its content-encoding, decoded once: `more->plain`, or `whole`. At most `limit` bytes (0: no
+ * limit). 0; MG_ENOENT: a coding that is not known; MG_ESYNTAX: it is not what it says; MG_ETOOBIG; MG_ENOMEM. */
+int mg_body_plain_make(struct mg_exchange *x, int side, int64_t limit, struct mg_str *out);
+/* The one document of that text, which is the body's; NULL with a message. */
+struct mg_json *mg_body_json_make(struct mg_exchange *x, int side, struct mg_str text, char *error, size_t error_n);
+/* The body is another one now: what was made of the old one is forgotten. */
+void mg_body_changed(struct mg_body *b);
+/* Content-Encoding of that side, its fields joined; empty when there is none. MG_ENOMEM. */
+int mg_body_coding(struct mg_exchange *x, int side, struct mg_str *out);
+/* The body goes out as plain text: Content-Encoding and the digests of its bytes go, a strong ETag becomes a weak one. */
+int mg_body_now_plain(struct mg_exchange *x, int side);
+/* The asker's mg_body_read_plain cannot be granted, for `error`: is the body refused (noted in b), or is the asker told? */
+bool mg_body_refuses(struct mg_body *b, int error);
 /* `whole` is what it holds up to byte `at`, then s (which may lie in it). 0 or MG_ENOMEM. */
 int mg_body_put_whole(struct mg_exchange *x, struct mg_body *b, size_t at, struct mg_str s);
 /* The piece in hand becomes a copy of s, which may lie in the piece. 0 or MG_ENOMEM. */

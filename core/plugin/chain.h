@@ -24,12 +24,12 @@ struct mg_chain_entry {
     struct mg_entry info;           /* conf, id, route, folder: what create got */
     void *self;
     void *locals[MG_WORKERS_MAX];   /* of worker_create */
-    struct mg_snapshot *snapshot;   /* whose it is; NULL in tests */
     int32_t when;                   /* function number; -1: always */
     bool continue_on_error;
     bool is_out;                    /* in quarantine: `plugin` is a stand-in */
     bool observe;                   /* mode = "observe": plugin/watch.h */
     int index;                      /* in the chain */
+    uint32_t account;               /* row of what it costs */
     struct mg_log_scope scope;      /* plugin and route for the log */
     uint64_t digest, file_digest;   /* of the plugin's file and this entry's config; of the file alone */
     struct mg_str file; int line;   /* where the config has it */

@@ -38,14 +38,10 @@ static bool passed(struct mg_exchange *x, int side, enum mg_verdict v)
             mg_answer_recorded(x);
         return false;
     default:
-        if (b->gather == MG_GATHER_REFUSED && side == MG_REQUEST) {
-            x->close_after = true;
-            mg_run_fail(x, 413, NULL, "The request body is larger than this route takes.");
-        } else if (b->gather == MG_GATHER_REFUSED) {
-            mg_run_fail(x, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
-        } else {
+        if (b->gather == MG_GATHER_REFUSED)
+            mg_run_refused(x, side);
+        else
             mg_run_fail(x, 500, "plugin_error", NULL);
-        }
         return false;
     }
 }

@@ -111,6 +111,35 @@ void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const c
     mg_answer_error(x, status, failure, detail);
 }
 
+struct refusal { int why, status; const char *token, *detail; };
+
+static const struct refusal of_requests[] = {
+    { MG_REFUSED_SIZE, 413, NULL, "The request body is larger than this route takes." },
+    { MG_REFUSED_CODING, 400, NULL, "The request body is not what its Content-Encoding says." },
+    { MG_REFUSED_FILE, 503, "body_not_kept", "The request body could not be kept." },
+};
+static const struct refusal of_responses[] = {
+    { MG_REFUSED_SIZE, 502, "response_too_large", "The upstream's answer is larger than this route takes." },
+    { MG_REFUSED_CODING, 502, "bad_encoding", "The upstream's answer is not what its Content-Encoding says." },
+    { MG_REFUSED_FILE, 503, "body_not_kept", "The upstream's answer could not be kept." },
+};
+
+struct mg_up_failure mg_run_refusal(const struct mg_exchange *x, int side)
+{
+    const struct refusal *r = &(side == MG_REQUEST ? of_requests : of_responses)[x->body[side].refused];
+
+    return (struct mg_up_failure){ .status = r->status, .token = r->token, .detail = r->detail };
+}
+
+void mg_run_refused(struct mg_exchange *x, int side)
+{
+    struct mg_up_failure f = mg_run_refusal(x, side);
+
+    if (side == MG_REQUEST)
+        x->close_after = true;
+    mg_run_fail(x, f.status, f.token, f.detail);
+}
+
 /* ---- the steps ------------------------------------------------------------------------------------ */
 
 /* A chain's verdict in a request phase: true when the phase is over and the next state follows. */
@@ -134,14 +163,12 @@ static bool passed(struct mg_exchange *x, enum mg_verdict v)
         return false;
     default:
         mg_loop_disarm(&x->worker->loop, &x->plugin_timer);
-        if (x->phase <= MG_ON_REQUEST && x->body[MG_REQUEST].gather == MG_GATHER_REFUSED) {
-            x->close_after = true;
-            mg_answer_error(x, 413, NULL, "The request body is larger than this route takes.");
-        } else if (x->phase == MG_ON_RESPONSE && x->body[MG_RESPONSE].gather == MG_GATHER_REFUSED) {
-            mg_answer_error(x, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
-        } else {
+        if (x->phase <= MG_ON_REQUEST && x->body[MG_REQUEST].gather == MG_GATHER_REFUSED)
+            mg_run_refused(x, MG_REQUEST);
+        else if (x->phase == MG_ON_RESPONSE && x->body[MG_RESPONSE].gather == MG_GATHER_REFUSED)
+            mg_run_refused(x, MG_RESPONSE);
+        else
             mg_answer_error(x, 500, "plugin_error", NULL);
-        }
         return false;
     }
 }

@@ -14,6 +14,7 @@ void mg_run_begin(struct mg_exchange *x);        /* a fresh exchange: its timers
 void mg_run(struct mg_exchange *x);              /* go on from x->state */
 void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const char *detail); /* answer, or cut what has begun */
 void mg_run_refuse(struct mg_exchange *x, int status, const char *failure, const char *detail); /* the request is broken or late */
+void mg_run_refused(struct mg_exchange *x, int side); /* a body that a plugin asked for whole is not to be had */
 void mg_run_client_left(struct mg_exchange *x);
 void mg_run_route(struct mg_exchange *x);        /* find the route: x->state is MG_ST_REQUEST then, or an answer was made */
 void mg_run_end(struct mg_exchange *x);          /* response complete or given up: log, release both legs */
@@ -28,6 +29,7 @@ void mg_up_watch(struct mg_exchange *x, int64_t ms, bool first_byte);
 /* What the client gets for a failure's token ("connect_refused", "timeout"…); status 0 when there is no such token. */
 struct mg_up_failure { int status; const char *token, *detail; };
 struct mg_up_failure mg_up_failure(const char *token);
+struct mg_up_failure mg_run_refusal(const struct mg_exchange *x, int side); /* of a body whose gather is MG_GATHER_REFUSED */
 
 /* pieces.c: bodies */
 void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last);

@@ -17,17 +17,4 @@ static const struct mg_template *error_body(const struct mg_snapshot *s, struct 
     return s->error_body;
 }
 
-static void tasks(const struct mg_snapshot *s, struct mg_task_terms *out)
-{
-    if (s->tasks.max)
-        out->max = s->tasks.max;
-    if (s->tasks.timers)
-        out->timers = s->tasks.timers;
-    if (s->tasks.memory)
-        out->memory = s->tasks.memory;
-    out->drain_ms = s->drain_ms;
-    out->slot = s->slot;
-    out->script = s->script;
-}
-
-const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body, .tasks = tasks };
+const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body };

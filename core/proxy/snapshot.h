@@ -11,6 +11,7 @@
 #include "plugin/chain.h"
 #include "plugin/registry.h"
 #include "script/script.h"
+#include "service/shared.h"
 
 struct mg_listener_conf {
     struct mg_str name;              /* "" or given; routes may ask for it */
@@ -69,9 +70,10 @@ struct mg_snapshot {
     int64_t stall_ms;                /* 5 s; 0: never */
     int quarantine_crashes;          /* 3; 0: never */
     int64_t quarantine_window_ms;    /* 5 min */
-    struct { int64_t max, timers, memory; } tasks; /* of a worker: how many; of one: bytes. 0: the defaults of plugin/task.h */
     struct mg_resolver_conf resolver;
     struct mg_str digest;
+    const struct mg_shared_size *shared; /* of the dictionaries that the config names */
+    size_t shared_n;
 };
 
 static inline struct mg_upstream_spec *mg_snapshot_upstream(const struct mg_snapshot *s, struct mg_str name)

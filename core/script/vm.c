@@ -32,6 +32,8 @@ static void *allocate(void *ud, void *p, size_t old_n, size_t new_n)
         mg_gc_grown(vm, vm->used + (new_n - old_n));
     }
     p = mg_heap_resize(&vm->heap, p, old_n, new_n, vm->is_opening);
+    if (new_n > old_n)
+        vm->allocated += new_n - old_n;
     if (p)
         set_used(vm, vm->used - old_n + new_n);
     return p;
@@ -157,15 +159,17 @@ static void open_body(struct mg_vm *vm, void *arg)
     load_text(L, host->text, host->n, "=moongate/host.lua");
     lua_pushlstring(L, cdef->text, cdef->n);
     lua_pushlightuserdata(L, &vm->now);
-    lua_call(L, 2, 1);
+    if (vm->script->config && vm->script->config->folder.p)
+        lua_pushlstring(L, vm->script->config->folder.p, vm->script->config->folder.n);
+    else
+        lua_pushnil(L);
+    lua_call(L, 3, 1);
     lua_getfield(L, -1, "WAIT");
     vm->wait_mark = lua_topointer(L, -1);
     lua_getfield(L, -2, "RESPOND");
     vm->respond_mark = lua_topointer(L, -1);
     lua_pop(L, 2);
     vm->host = luaL_ref(L, LUA_REGISTRYINDEX);
-    mg_vm_push_host(vm, "run_work");
-    vm->run_work = luaL_ref(L, LUA_REGISTRYINDEX);
     if (vm->script->config)
         mg_config_open_env(L, vm->script->config->sources, vm->script->config->folder.p, o->may_read);
     mg_vm_push_host(vm, "wrap");
@@ -196,7 +200,7 @@ struct mg_vm *mg_vm_new(struct mg_script *s, bool may_read, struct mg_error *err
         return NULL;
     }
     lua_atpanic(vm->L, panic);
-    vm->functions = vm->host = vm->run_work = vm->on_error = LUA_NOREF;
+    vm->functions = vm->host = vm->on_error = LUA_NOREF;
     if (mg_vm_call(vm, open_libraries, NULL, err) != 0) {
         mg_logf(MG_LOG_WARN, "lua: %zu bytes of a VM that could not be opened are lost", vm->used);
         return NULL; /* better than closing it: see above */

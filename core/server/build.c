@@ -127,6 +127,27 @@ static void check_token(struct mg_making *m, struct mg_str text, const char *key
         }
 }
 
+/* The names are checked here; the dictionaries are made when the snapshot comes into force. */
+static int shared(struct mg_making *m)
+{
+    const struct mg_value *map = mg_value_get(m->config->root, "shared");
+    const struct mg_conf_shared *conf = m->conf.shared.items;
+    struct mg_shared_size *sizes = mg_arena_alloc(&m->s->arena, (m->conf.shared.n + 1) * sizeof(*sizes));
+
+    if (!sizes)
+        return MG_ENOMEM;
+    if (m->conf.shared.n > MG_SHARED_DICTIONARIES_MAX)
+        mg_check_add(&m->check, map, "at most %d dictionaries", MG_SHARED_DICTIONARIES_MAX);
+    for (size_t i = 0; i < m->conf.shared.n; i++) {
+        if (!mg_shared_is_name(conf[i].name))
+            mg_check_add(&m->check, mg_value_get(map, conf[i].name.p), "a dictionary's name has 1 to %d visible ASCII characters", MG_SHARED_NAME_MAX);
+        sizes[i] = (struct mg_shared_size){ conf[i].name, conf[i].bytes };
+    }
+    m->s->shared = sizes;
+    m->s->shared_n = m->conf.shared.n;
+    return 0;
+}
+
 static int top(struct mg_making *m)
 {
     struct mg_snapshot *s = m->s;
@@ -145,9 +166,6 @@ static int top(struct mg_making *m)
     s->stall_ms = c->stall_ms;
     s->quarantine_crashes = (int)c->quarantine.crashes;
     s->quarantine_window_ms = c->quarantine.window_ms;
-    s->tasks.max = c->tasks.max;
-    s->tasks.timers = c->tasks.timers;
-    s->tasks.memory = c->tasks.memory;
     s->digest = mg_arena_printf(&s->arena, "%016llx", (unsigned long long)m->config->digest);
     m->response_limits = mg_arena_zalloc(&s->arena, sizeof(*m->response_limits));
     if (!s->via10.p || !s->via11.p || !s->digest.p || !m->response_limits)
@@ -157,7 +175,7 @@ static int top(struct mg_making *m)
     check_user(m);
     check_token(m, c->via, "via", false);
     check_token(m, c->server, "server", true);
-    if (trusted(m) != 0 || errors(m) != 0)
+    if (trusted(m) != 0 || errors(m) != 0 || shared(m) != 0)
         return MG_ENOMEM;
     return resolver(m);
 }

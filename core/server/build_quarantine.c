@@ -4,6 +4,7 @@
  * functions of the config take part, of all that was read. */
 #include "base/log.h"
 #include "config/vm.h"
+#include "exchange/account.h"
 #include "pdk/problem.h"
 #include "plugin/library.h"
 #include "server/build_parts.h"
@@ -95,7 +96,7 @@ static int stand_in(struct mg_making *m, struct mg_chain_entry *e, const struct 
         return MG_ENOMEM;
     *p = (struct mg_plugin){ .abi = MG_PLUGIN_ABI, .size = sizeof *p, .name = real->name, .version = real->version, .doc = real->doc,
                              .field_bytes = sizeof(struct mg_field), .provides = mg_plugin_provides(real, filled) };
-    if (!e->continue_on_error)
+    if (!e->continue_on_error && !e->observe)
         p->on_request = refuse;
     e->plugin = p;
     e->is_out = true;
@@ -108,7 +109,7 @@ static void tell(const struct mg_chain_entry *e, const struct mg_suspect *s)
     mg_log_text_c("route", e->info.route.n ? e->info.route : MG_STR("(the global chain)"));
     mg_log_number_c("crashes", (double)s->crashes);
     mg_log_text_c("last", mg_str_c(s->blame.cause));
-    mg_logf(MG_LOG_ERROR, e->continue_on_error ? "quarantine: plugin %s is passed over" : "quarantine: plugin %s is out: its requests are answered 503",
+    mg_logf(MG_LOG_ERROR, !e->plugin->on_request ? "quarantine: plugin %s is passed over" : "quarantine: plugin %s is out: its requests are answered 503",
             e->plugin->name);
 }
 
@@ -120,13 +121,16 @@ int mg_make_quarantine(struct mg_making *m, struct mg_chain_entry *e, const stru
     bool is_out, released;
 
     make_digests(m, e, conf, is_inline);
+    e->account = mg_account_row(mg_str_c(e->plugin->name), e->info.id, e->info.route);
     if (!q)
         return 0;
     mg_blame_entry(e, &word.blame);
     is_out = mg_quarantine_find(q, &word.blame, &found, &released);
     if (is_out) {
+        if (stand_in(m, e, conf) != 0)
+            return MG_ENOMEM;
         tell(e, &found);
-        return stand_in(m, e, conf);
+        return 0;
     }
     if (released) {
         mg_logf(MG_LOG_INFO, "quarantine: plugin %s has changed, and is let in again", e->plugin->name);

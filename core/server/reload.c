@@ -335,6 +335,8 @@ static void commit(struct mg_reload *r)
 
     if (mg_log_configure(&r->next->log, &err) != 0)
         mg_logf(MG_LOG_ERROR, "%s", err.message);
+    if (mg_shared_configure(r->next->shared, r->next->shared_n) != 0)
+        mg_logf(MG_LOG_ERROR, "shared: not all dictionaries could be made");
     r->phase = MG_RELOAD_COMMITTING;
     each_worker(r, commit_here, true);
 }

@@ -210,12 +210,7 @@ static const struct mg_field lua_fields[] = {
     { 0 }
 };
 
-static const struct mg_field tasks_fields[] = {
-    { .name = "max", .type = MG_INT, .offset = 0, .preset = "1000", RANGE(1, 1000000), .doc = "Most tasks of each worker." },
-    { .name = "timers", .type = MG_INT, .offset = 8, .preset = "1000", RANGE(1, 1000000), .doc = "Most timers of each worker." },
-    { .name = "memory", .type = MG_SIZE, .offset = 16, .preset = "1m", RANGE(65536, 1 << 30), .doc = "Memory of one task." },
-    { 0 }
-};
+static const struct mg_field shared_item = { .type = MG_SIZE, RANGE(16384, 64e9) };
 
 const struct mg_field mg_schema[] = {
     { .name = "listen", .type = MG_LIST, AT(struct mg_conf, listen), .item = &listener_item, .item_bytes = sizeof(struct mg_conf_listener),
@@ -244,7 +239,8 @@ const struct mg_field mg_schema[] = {
     { .name = "quarantine", .type = MG_TABLE, AT(struct mg_conf, quarantine), .fields = quarantine_fields, .preset = "{}", .doc = "Plugins that crash." },
     { .name = "drain", .type = MG_DURATION, AT(struct mg_conf, drain_ms), .preset = "30s", RANGE(0, DAY), .doc = "How long a stop waits." },
     { .name = "resolver", .type = MG_TABLE, AT(struct mg_conf, resolver), .fields = resolver_fields, .preset = "{}", .doc = "Name resolution." },
-    { .name = "tasks", .type = MG_TABLE, AT(struct mg_conf, tasks), .fields = tasks_fields, .preset = "{}", .doc = "Bounds of work outside of exchanges." },
+    { .name = "shared", .type = MG_MAP, AT(struct mg_conf, shared), .item = &shared_item, .item_bytes = sizeof(struct mg_conf_shared),
+      .doc = "Sizes of dictionaries shared by all workers." },
     { .name = "lua", .type = MG_TABLE, AT(struct mg_conf, lua), .fields = lua_fields, .preset = "{}", .doc = "Bounds of Lua." },
     { 0 }
 };

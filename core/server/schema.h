@@ -52,6 +52,7 @@ struct mg_conf_upstream {
     int64_t connections;
 };
 struct mg_conf_named_upstream { struct mg_str name; struct mg_conf_upstream conf; };
+struct mg_conf_shared { struct mg_str name; int64_t bytes; };
 struct mg_conf {
     struct mg_array listen;    /* of mg_conf_listener */
     struct mg_conf_listener admin;
@@ -71,7 +72,7 @@ struct mg_conf {
     struct { int64_t crashes, window_ms; } quarantine;
     struct { struct mg_array servers; int64_t timeout_ms, tries; } resolver;
     struct { int64_t memory; } lua;
-    struct { int64_t max, timers, memory; } tasks;
+    struct mg_array shared;    /* of mg_conf_shared */
     struct mg_array unused;
 };
 

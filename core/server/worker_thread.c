@@ -9,11 +9,11 @@
 #include "base/log.h"
 #include "base/sink.h"
 #include "http/h1.h"
-#include "plugin/alarm.h"
 #include "proxy/proxy.h"
 #include "server/crash.h"
 #include "server/gateway.h"
 #include "server/instances.h"
+#include "service/redis.h"
 
 enum { HOUSE_MS = 1000, CLOSING_MS = 5000, JOIN_LATE_MS = 1000 };
 
@@ -185,11 +185,10 @@ void mg_thread_deinit(struct mg_thread *t)
     mg_this_worker = w;
     mg_listeners_deinit(&t->listeners);
     mg_client_close_all(w);
-    mg_alarms_end(w, NULL);
-    mg_tasks_end(w, NULL);
     run_down(t);
     if (w->snapshot && !t->is_control)
         mg_instances_leave(w->snapshot, w->index);
+    mg_redis_worker_close(w);
     if (w->upstreams) {
         mg_upstreams_local_close(w->upstreams);
         uv_run(&w->loop.uv, UV_RUN_NOWAIT);

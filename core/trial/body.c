@@ -97,6 +97,7 @@ enum mg_verdict mg_sim_piece(struct mg_sim *sim, int side)
     b->step = 0;
     if (is_too_big(sim, side)) {
         b->gather = MG_GATHER_REFUSED;
+        b->refused = MG_REFUSED_SIZE;
         return MG_ERROR;
     }
     return mg_chain_run_body(sim->x, side);

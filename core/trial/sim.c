@@ -83,10 +83,9 @@ static bool passed(struct mg_sim *sim, enum mg_verdict v, int side)
         mg_answer_recorded(x);
         feed_answer(sim);
     } else if (v != MG_RESPOND && x->body[side].gather == MG_GATHER_REFUSED) {
-        if (side == MG_REQUEST)
-            fail(sim, 413, NULL, "The request body is larger than this route takes.");
-        else
-            fail(sim, 502, "response_too_large", "The upstream's answer is larger than this route takes.");
+        struct mg_up_failure f = mg_run_refusal(x, side);
+
+        fail(sim, f.status, f.token, f.detail);
     } else {
         fail(sim, 500, "plugin_error", NULL);
     }
@@ -557,20 +556,6 @@ static void end(struct mg_sim *sim)
     mg_chain_run(x);
 }
 
-static void exchange_end(struct mg_sim *sim)
-{
-    struct mg_exchange *x = sim->x;
-
-    sim->x = NULL;
-    if (!x)
-        return;
-    mg_op_cancel_all(x);
-    mg_loop_disarm(&x->worker->loop, &x->total_timer);
-    if (x->script)
-        mg_script_exchange_end(x);
-    mg_exchange_free(x);
-}
-
 void mg_sim_run(struct mg_sim *sim)
 {
     bool sent;
@@ -583,14 +568,19 @@ void mg_sim_run(struct mg_sim *sim)
         respond(sim);
     end(sim);
     mg_sim_push_result(sim);
-    exchange_end(sim);
-    if (!sim->gateway)
-        mg_sim_finish_tasks(sim, (int64_t)mg_sim_number(sim, "after_ms", -1));
 }
 
 void mg_sim_end(struct mg_sim *sim)
 {
-    exchange_end(sim);
+    struct mg_exchange *x = sim->x;
+
+    if (x) {
+        mg_op_cancel_all(x);
+        mg_loop_disarm(&x->worker->loop, &x->total_timer);
+        if (x->script)
+            mg_script_exchange_end(x);
+        mg_exchange_free(x);
+    }
     if (!sim->gateway)
         mg_sim_config_end(sim);
     free(sim->sent[0].p);

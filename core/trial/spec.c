@@ -219,7 +219,6 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     if (rc != 0)
         return mg_fail(err, rc, "no event loop: %s", mg_error_name(rc));
     mg_this_worker = &t->worker;
-    t->worker.is_simulated = true;
     t->monotonic_us = next_monotonic_us;
     t->wall_us = first_wall_us;
     mg_clock_set(t->monotonic_us, t->wall_us);
@@ -237,6 +236,7 @@ static void close_trial(struct mg_trial *t)
         next_monotonic_us = t->monotonic_us + hour_us;
     mg_clock_set(-1, -1);
     mg_random_seed(0);
+    mg_shared_reset();
     mg_log_capture(NULL, NULL);
     if (t->worker.outside)
         mg_world_close(t);

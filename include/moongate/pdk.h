@@ -32,6 +32,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
+struct mg_json; /* a JSON document: below */
 struct mg_x; /* one exchange: a request and its response */
 
 /* A run of bytes. Not NUL-terminated. `p` may be NULL when `n` is 0. */
@@ -63,7 +64,9 @@ enum mg_error_code {
     MG_EPROTO = -5011,   /* the peer broke the protocol */
     MG_ECLOSED = -5012,  /* the peer went away */
     MG_ETLS = -5013,     /* TLS setup or handshake failed */
-    MG_ECANCELED = -5014 /* given up, as the exchange ended */
+    MG_ECANCELED = -5014, /* given up, as the exchange ended */
+    MG_EEXIST = -5015,   /* there is one already */
+    MG_EIO = -5016       /* a file or disk failed; the log says how */
 };
 
 enum mg_phase {
@@ -73,10 +76,7 @@ enum mg_phase {
     MG_ON_RESPONSE = 3,
     MG_ON_RESPONSE_BODY = 4,
     MG_ON_LOG = 5,
-    MG_PHASES = 6,
-    /* Outside of a chain. */
-    MG_ON_WORKER = 14, /* worker_create, on_worker */
-    MG_ON_TASK = 15    /* a task: there is no request and no response, and calls about them give MG_EPHASE */
+    MG_PHASES = 6
 };
 
 /* The blocks of fields and the bodies of an exchange. */
@@ -213,7 +213,8 @@ int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t deta
 
 enum mg_over {
     MG_OVER_REFUSE = 0, /* request: answer 413; response: answer 502 */
-    MG_OVER_SKIP = 1    /* wake with MG_ETOOBIG; the body passes by untouched */
+    MG_OVER_SKIP = 1,   /* wake with MG_ETOOBIG; the body passes by untouched */
+    MG_OVER_PASS_MALFORMED = 4 /* a flag for mg_body_read_plain: refuse what is too large, but wake with MG_ESYNTAX when it is malformed */
 };
 /* Gather the body, at most `limit` bytes (0: the route's limits.buffered_body), at most once in
  * an entry. Returns 0: under way, on_wake gets status 0 or MG_ETOOBIG, MG_ECLOSED; 1: it is there
@@ -221,6 +222,21 @@ enum mg_over {
 int mg_body_read(struct mg_x *x, int side, int64_t limit, int over);
 /* The gathered body; MG_ENOENT before mg_body_read has ended. */
 int mg_body_get(struct mg_x *x, int side, struct mg_str *out);
+/* The same without its content-encoding (gzip, deflate, br, zstd, or several): the limit holds for what comes out as well, and with
+ * MG_OVER_SKIP on_wake gets MG_ESYNTAX when the body is not what it says; refused, it is answered 400, of a response 502. The bytes
+ * that came pass on as they are, unless the body is replaced. MG_ENOENT: a coding that is not known (nothing is read). */
+int mg_body_read_plain(struct mg_x *x, int side, int64_t limit, int over);
+/* The gathered body without its content-encoding, decoded once and kept until it is replaced; any phase. A body without one is
+ * what mg_body_get gives. MG_ENOENT before it is gathered; MG_ESYNTAX: malformed, or an unknown coding; MG_ETOOBIG: over the route's
+ * limits.buffered_body. */
+int mg_body_plain(struct mg_x *x, int side, struct mg_str *out);
+/* mg_body_set with plain text: Content-Encoding goes, so do the digests of the old bytes (Content-MD5, Digest,
+ * Content-Digest, Repr-Digest), and a strong ETag becomes a weak one. */
+int mg_body_set_plain(struct mg_x *x, int side, const char *p, size_t n);
+/* The gathered body as a JSON document, without its content-encoding, read once and shared by the whole chain until the body is
+ * replaced. Borrowed: it lives as long as the exchange; never free it. NULL with a message of at most `error_n` bytes when it is
+ * no JSON or the body has not been read. Any phase. */
+struct mg_json *mg_body_json(struct mg_x *x, int side, char *error, size_t error_n);
 /* Replace the whole body. on_request, on_response; the length is set by the core. What has not
  * arrived of the old one is read and dropped. Copied. */
 int mg_body_set(struct mg_x *x, int side, const char *p, size_t n);
@@ -338,23 +354,70 @@ int mg_resume(struct mg_x *x, int op, int status);
 int mg_op_cancel(struct mg_x *x, int op);
 
 /* ---- tasks, timers, the thread pool ------------------------------------------------------------ */
-/* What takes a function is in plugin.h: mg_task_start, mg_timer_start, mg_work. In Lua: mg.spawn, mg.timer, mg.work. */
-
-/* Cancel a task: what it waits for is given up now, and it is not called again. MG_EENDED when it has ended, MG_EINVAL when the
- * handle is an exchange's. In any phase, on its worker's thread; a task may cancel itself. */
-int mg_task_cancel(struct mg_x *task);
-/* 1 when its configuration is no longer in force, so that it is to come to its end (after `drain` it is cancelled); else 0.
- * MG_EENDED, MG_EINVAL as above. */
-int mg_task_is_leaving(struct mg_x *task);
-/* Stop a timer: it does not go off any more; a task of it that runs goes on. MG_ENOENT when there is none of that number (any more). In
- * any phase, on its worker's thread. */
-int mg_timer_stop(int timer);
 
 /* ---- names and addresses ----------------------------------------------------------------------- */
 
 /* ---- HTTP requests to others ------------------------------------------------------------------- */
 
 /* ---- Redis ------------------------------------------------------------------------------------- */
+/* A client of one server, of a set watched by sentinels, or of a cluster. Its connections belong to each worker, are shared by all
+ * who open the same options, and outlive reloads. Commands of many exchanges go over few connections, in order; blocking ones
+ * (BLPOP, XREAD BLOCK…) each over one of its own. docs/redis.md has the options and what happens when a server is away. */
+
+struct mg_redis;
+
+/* Open a client. options: pairs of name and value, all as text: "url", "redis://127.0.0.1:6379", "timeout", "500ms"…
+ * (options_n counts pairs). Connects when first used. NULL with a message in `error` (of `error_n` bytes) when an option is wrong.
+ * In `create`, at the top of a Lua file, or later. Any thread. Close with mg_redis_close when no call of yours is under way. */
+struct mg_redis *mg_redis_open(const struct mg_str *options, size_t options_n, char *error, size_t error_n);
+/* Any thread; NULL is fine. */
+void mg_redis_close(struct mg_redis *redis);
+
+enum mg_redis_flags {
+    MG_REDIS_IDEMPOTENT = 1, /* may be sent again when its connection breaks before the answer */
+    MG_REDIS_ATOMIC = 2,     /* mg_redis_pipeline: as one MULTI … EXEC, whose reply is EXEC's */
+    MG_REDIS_PATTERNS = 4    /* mg_redis_subscribe: PSUBSCRIBE */
+};
+/* Send a command; argv: its words, argc of them. timeout_ms 0: the client's (a blocking command may take as long as it says on
+ * top). Returns the operation's number, to wait for. Its status: 0: the server has answered, mg_redis_nodes has the reply (which may be
+ * its error); or < 0, with mg_redis_text(x, op, 0) saying why: MG_ECLOSED (down, or gone before the answer), MG_ETIMEOUT, MG_EBUSY
+ * (the client's queue is full), MG_EPROTO, MG_ETLS, MG_ETOOBIG (reply_max), MG_ENOMEM. MG_EINVAL: no command, or one that changes
+ * the state of a shared connection (SELECT, MULTI, SUBSCRIBE…). MG_EPHASE in on_log and outside of a phase function. */
+int mg_redis_call(struct mg_x *x, struct mg_redis *redis, const struct mg_str *argv, int argc, int flags, int64_t timeout_ms);
+/* Send `n` commands at once. argv: the words of all; argc[i]: how many the i-th has. Node 0 of the reply is an array of their replies;
+ * in a cluster each goes to the node of its key. No blocking commands. At most 10000. Otherwise as mg_redis_call. */
+int mg_redis_pipeline(struct mg_x *x, struct mg_redis *redis, const struct mg_str *argv, const int *argc, int n, int flags,
+                      int64_t timeout_ms);
+
+enum mg_redis_kind { MG_REDIS_NIL = 0, MG_REDIS_STRING = 1, MG_REDIS_STATUS = 2, MG_REDIS_ERROR = 3, MG_REDIS_INTEGER = 4,
+                     MG_REDIS_ARRAY = 5 };
+struct mg_redis_node {
+    int32_t kind;       /* enum mg_redis_kind */
+    int32_t count;      /* of an array: its elements; the first is the next node */
+    int32_t next;       /* the node after this one and all that is in it */
+    uint32_t start;     /* where its text lies: use mg_redis_text */
+    uint32_t bytes;
+    int64_t integer;
+};
+/* The reply of an operation that has ended: `*nodes_n` nodes, in the order of the reply, node 0 is the whole. They live until the
+ * exchange ends or mg_redis_release. NULL: no such reply. Any phase. */
+const struct mg_redis_node *mg_redis_nodes(struct mg_x *x, int op, size_t *nodes_n);
+/* The text of a string, a status or an error; empty for other kinds. MG_ENOENT: no such node. Lives as the nodes do. Any phase. */
+int mg_redis_text(struct mg_x *x, int op, int node, struct mg_str *out);
+/* Free a reply before the exchange ends: for tasks that ask many times. Harmless when there is none. Any phase. */
+int mg_redis_release(struct mg_x *x, int op);
+
+/* Subscribe to `n` channels (or patterns), on a connection of its own. Returns the subscription's number, which is an operation: it
+ * ends with 0 once the server has confirmed, or with < 0 as above. The subscription lasts until the exchange ends: it is meant for
+ * tasks. Phases: as mg_redis_call. */
+int mg_redis_subscribe(struct mg_x *x, struct mg_redis *redis, const struct mg_str *names, int n, int flags);
+/* Wait for what comes next; one at a time (MG_EBUSY). timeout_ms < 0: for ever. Status 0: the reply is an array: "message",
+ * channel, payload; "pmessage", pattern, channel, payload; "reconnected": the connection broke, it is subscribed again, and what was
+ * published meanwhile is lost; "lost", how many: more came than `messages` and `messages_bytes` keep. MG_ETIMEOUT: nothing
+ * came. MG_ENOENT: no such subscription. Phases: as mg_redis_call. */
+int mg_redis_receive(struct mg_x *x, int subscription, int64_t timeout_ms);
+/* End it; a wait for it ends with MG_ECLOSED. Any phase. */
+int mg_redis_unsubscribe(struct mg_x *x, int subscription);
 
 /* ---- counters shared by all workers; they survive a reload ----------------------------------- */
 /* `space` names the user (a plugin and its entry), `key` whom it counts. Exact under concurrency.
@@ -378,6 +441,63 @@ int mg_counter_add(const char *space, size_t space_n, const char *key, size_t ke
                    int64_t *value);
 
 /* ---- dictionaries shared by all workers -------------------------------------------------------- */
+/* Each worker sees the same values at once; they survive a reload, not a restart. A dictionary has a name (1 to 128 visible ASCII
+ * characters) and a capacity, which the config gives (`shared = { tokens = "10m" }`; 1m where it gives none). When it is full
+ * the least recently used entries give way. Every call is exact under concurrency and takes well under a microsecond; any
+ * phase, any thread. Keys are 1 to 65535 bytes (else MG_EINVAL). Values are texts, numbers, booleans and lists of these. A time to
+ * live is in milliseconds; 0: for ever; < 0: MG_EINVAL. The time is the monotonic clock's. */
+struct mg_shared;
+/* Find or make the dictionary of that name; it lives as long as the process. NULL: not such a name, more than 256 of them, or out of
+ * memory. */
+struct mg_shared *mg_shared_open(const char *name, size_t name_n);
+
+/* The value; MG_NIL when absent or past its time, and 0 is returned. MG_EINVAL: a list. out->text is valid until the thread's
+ * next mg_shared_get, mg_shared_get_stale or mg_shared_pop. get_stale gives what is past its time too, while it is still there: then it
+ * returns 1. */
+int mg_shared_get(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out);
+int mg_shared_get_stale(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out);
+
+enum mg_shared_when {
+    MG_SHARED_SET = 0,    /* always */
+    MG_SHARED_ADD = 1,    /* when absent, else MG_EEXIST */
+    MG_SHARED_REPLACE = 2 /* when present, else MG_ENOENT */
+};
+/* Store a value under a key, in place of one of any kind. Returns how many entries that were still good gave way (0: none); MG_ETOOBIG:
+ * larger than the dictionary, MG_ENOMEM. */
+int mg_shared_set_text(struct mg_shared *d, int when, const char *key, size_t key_n, const char *p, size_t n, int64_t ttl_ms);
+int mg_shared_set_number(struct mg_shared *d, int when, const char *key, size_t key_n, double value, int64_t ttl_ms);
+int mg_shared_set_boolean(struct mg_shared *d, int when, const char *key, size_t key_n, int value, int64_t ttl_ms);
+/* Add `by` to a number; *out (may be NULL) gets the sum. An absent one is MG_ENOENT, or with has_init begins at `init`, with that time to
+ * live (which is not looked at otherwise). MG_EINVAL: not a number. Else as mg_shared_set_number. */
+int mg_shared_incr(struct mg_shared *d, const char *key, size_t key_n, double by, int has_init, double init, int64_t ttl_ms, double *out);
+/* 1: it is gone, 0: it was absent. */
+int mg_shared_delete(struct mg_shared *d, const char *key, size_t key_n);
+/* Give it a time to live, from now on. MG_ENOENT: absent. */
+int mg_shared_expire(struct mg_shared *d, const char *key, size_t key_n, int64_t ttl_ms);
+/* Milliseconds that are left (at least 1); 0: for ever; MG_ENOENT: absent. */
+int64_t mg_shared_ttl(struct mg_shared *d, const char *key, size_t key_n);
+
+enum mg_shared_end { MG_SHARED_FRONT = 0, MG_SHARED_BACK = 1 };
+/* Lists. push: the length from now on; an absent list is made, for ever (mg_shared_expire). pop: MG_NIL when there is none; a list whose
+ * last item goes is gone. MG_EINVAL: a value that is no list. */
+int64_t mg_shared_push_text(struct mg_shared *d, int end, const char *key, size_t key_n, const char *p, size_t n);
+int64_t mg_shared_push_number(struct mg_shared *d, int end, const char *key, size_t key_n, double value);
+int64_t mg_shared_push_boolean(struct mg_shared *d, int end, const char *key, size_t key_n, int value);
+int mg_shared_pop(struct mg_shared *d, int end, const char *key, size_t key_n, struct mg_datum *out);
+int64_t mg_shared_length(struct mg_shared *d, const char *key, size_t key_n);
+
+/* At most `limit` keys (0: all) that are not past their time, in no order; *out has as many as is returned, valid until the thread's next
+ * call. Locks one part after the other: for inspection, not for the hot path. */
+int mg_shared_keys(struct mg_shared *d, int limit, const struct mg_str **out);
+/* All entries go. */
+int mg_shared_flush(struct mg_shared *d);
+struct mg_shared_stat {
+    int64_t capacity;  /* bytes */
+    int64_t bytes;     /* in use: keys, values and what it takes to find them */
+    int64_t items;     /* those past their time that are still there included */
+    int64_t evictions; /* entries that were still good and gave way, ever */
+};
+int mg_shared_stats(struct mg_shared *d, struct mg_shared_stat *out);
 
 /* ---- what was computed before: a cache --------------------------------------------------------- */
 

@@ -239,35 +239,66 @@ ffi.metatype("struct mg_x_cookies", {
 -- ---- bodies -------------------------------------------------------------------------------------
 
 local over_words = { refuse = 0, skip = 1 }
+local EPHASE, EINVAL, ESYNTAX = tonumber(C.MG_EPHASE), tonumber(C.MG_EINVAL), tonumber(C.MG_ESYNTAX)
+local problem = ffi.new("char[256]")
+
+local function reason(rc, what)
+  if rc == ENDED or rc == EPHASE or rc == EINVAL then return fail(rc, what) end
+  if rc == NOENT then return nil, "a content-encoding that is not known" end
+  if rc == ESYNTAX then return nil, "not what its content-encoding says" end
+  return nil, message(rc)
+end
+
+-- limit, over; or a table with them by name, and `raw` for the bytes as they came.
+local function options(limit, over)
+  if type(limit) == "table" then return limit.limit or 0, limit.over, limit.raw, limit.malformed == "pass" end
+  return limit or 0, over, false, false
+end
+
+-- Have it gathered: true, or nil and why not.
+local function gather(x, side, limit, over, raw, passes)
+  local rc = raw and C.mg_body_get(x, side, out) or C.mg_body_plain(x, side, out)
+  if rc >= 0 then return true end
+  local how = over_words[over or "refuse"]
+  if not how then error("body: \"refuse\" or \"skip\" expected, not \"" .. tostring(over) .. "\"", 4) end
+  host.must_wait("body()")
+  rc = raw and C.mg_body_read(x, side, limit, how) or C.mg_body_read_plain(x, side, limit, passes and how + 4 or how)
+  if rc == 0 then rc = host.wait(0) end
+  if rc < 0 then return reason(rc, "body()") end
+  return true
+end
 
 local function whole_body(v, side, limit, over)
-  local x = cast(x_t, v)
-  local rc = C.mg_body_get(x, side, out)
-  if rc >= 0 then return (str(out.p, out.n)) end
-  local how = over_words[over or "refuse"]
-  if not how then error("body: \"refuse\" or \"skip\" expected, not \"" .. tostring(over) .. "\"", 3) end
-  host.must_wait("body()")
-  rc = C.mg_body_read(x, side, limit or 0, how)
-  if rc == 0 then rc = host.wait(0) end
-  if rc < 0 then
-    if rc == ENDED or rc == tonumber(C.MG_EPHASE) or rc == tonumber(C.MG_EINVAL) then return fail(rc, "body()") end
-    return nil, message(rc)
-  end
-  rc = C.mg_body_get(x, side, out)
-  if rc < 0 then return nil, message(rc) end
+  local x, raw, passes = cast(x_t, v), nil, nil
+  limit, over, raw, passes = options(limit, over)
+  local ok, err = gather(x, side, limit, over, raw, passes)
+  if not ok then return nil, err end
+  local rc = raw and C.mg_body_get(x, side, out) or C.mg_body_plain(x, side, out)
+  if rc < 0 then return reason(rc, "body()") end
   return (str(out.p, out.n))
 end
 
+-- The chain shares one document; each caller gets a value of its own, so that a change stays the caller's.
 local function json_body(v, side, limit, over)
-  local got, err = whole_body(v, side, limit, over)
-  if not got then return nil, err end
-  return json.decode(got)
+  local x, _, passes = cast(x_t, v), nil, nil
+  limit, over, _, passes = options(limit, over)
+  local ok, err = gather(x, side, limit, over, false, passes)
+  if not ok then return nil, err end
+  local doc = C.mg_body_json(x, side, problem, 256)
+  if doc == nil then return nil, str(problem) end
+  return json.value(doc)
 end
 
 local function set_body(v, side, body)
   if type(body) == "table" then body = json.encode(body) end
   body = text(body, "set_body")
-  check(C.mg_body_set(cast(x_t, v), side, body, #body), "set_body")
+  check(C.mg_body_set_plain(cast(x_t, v), side, body, #body), "set_body")
+end
+
+-- The bytes as they go out; content-encoding is the caller's to set.
+local function set_raw_body(v, side, body)
+  body = text(body, "set_raw_body")
+  check(C.mg_body_set(cast(x_t, v), side, body, #body), "set_raw_body")
 end
 
 -- ---- request ------------------------------------------------------------------------------------
@@ -304,6 +335,7 @@ local request = {}
 function request.body(r, limit, over) return whole_body(r, 0, limit, over) end
 function request.json(r, limit, over) return json_body(r, 0, limit, over) end
 function request.set_body(r, body) return set_body(r, 0, body) end
+function request.set_raw_body(r, body) return set_raw_body(r, 0, body) end
 function request.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 0), "resize_body") end
 
 define("struct mg_x_request", "x.request", request_get, request_set, request)
@@ -337,6 +369,7 @@ local response = {}
 function response.body(r, limit, over) return whole_body(r, 1, limit, over) end
 function response.json(r, limit, over) return json_body(r, 1, limit, over) end
 function response.set_body(r, body) return set_body(r, 1, body) end
+function response.set_raw_body(r, body) return set_raw_body(r, 1, body) end
 function response.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 1), "resize_body") end
 
 define("struct mg_x_response", "x.response", response_get, response_set, response)

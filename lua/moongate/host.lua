@@ -1,9 +1,9 @@
 -- host.lua - the Lua half of core/script: runs first in every VM, and gives the host what it calls.
 --
--- Arguments: pdk.h as the FFI reads it, and the address of struct mg_script_now (core/script/host.h).
+-- Arguments: pdk.h as the FFI reads it, the address of struct mg_script_now (core/script/host.h), and the config's folder (or nil).
 -- The other files of this folder find what they share in the table that this one returns.
 
-local cdef, now_address = ...
+local cdef, now_address, folder = ...
 local ffi = require "ffi"
 
 ffi.cdef(cdef)
@@ -12,7 +12,7 @@ struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; };
 ]]
 
 local C, cast = ffi.C, ffi.cast
-local type, pairs, setmetatable, error, tonumber, tostring = type, pairs, setmetatable, error, tonumber, tostring
+local type, pairs, setmetatable, error, tonumber = type, pairs, setmetatable, error, tonumber
 local yield, resume, create = coroutine.yield, coroutine.resume, coroutine.create
 local loadstring = loadstring
 
@@ -27,6 +27,7 @@ local x_t = ffi.typeof("struct mg_x *")
 host.WAIT = setmetatable({}, { __tostring = function() return "moongate: wait" end })
 host.RESPOND = setmetatable({}, { __tostring = function() return "moongate: answered" end })
 host.now = now
+host.folder = folder
 host.x_t = x_t
 
 -- Chunks of the runtime whose functions are part of handlers' traces. LuaJIT gives up for good on a function that often fails to
@@ -54,24 +55,14 @@ local messages = {
   [C.MG_EPROTO] = "the peer broke the protocol",
   [C.MG_ECLOSED] = "closed",
   [C.MG_ECANCELED] = "cancelled",
+  [C.MG_EEXIST] = "there is one already",
+  [C.MG_EIO] = "a file or disk failed",
 }
 
 function host.message(code) return messages[code] or ("error " .. tonumber(code)) end
 
 -- Misuse: an error at the place in the script that called.
 function host.fail(code, what) error(what .. ": " .. host.message(code), 3) end
-
--- A span of time as milliseconds: a number of them, or "250ms", "1s", "5m", "1h".
-local units = { ms = 1, s = 1000, m = 60000, h = 3600000 }
-
-function host.milliseconds(v, what, level)
-  if type(v) == "number" and v >= 0 and v < 1e15 then return v end
-  if type(v) == "string" then
-    local n, unit = v:match("^(%d+)(%a+)$")
-    if n and units[unit] then return n * units[unit] end
-  end
-  error(what .. ": milliseconds or \"250ms\", \"1s\" expected, not " .. tostring(v), level or 3)
-end
 
 -- ---- waiting --------------------------------------------------------------------------------
 

@@ -91,6 +91,9 @@ function json.decode(text)
   return value
 end
 
+-- A document that somebody else owns, as a value of the caller's own.
+function json.value(doc) return value_of(doc, C.mg_json_nodes(doc, count), 0) end
+
 -- ---- encoding -----------------------------------------------------------------------------------
 
 local DEPTH_MAX = 128

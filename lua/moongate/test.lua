@@ -230,7 +230,7 @@ end
 
 local known = {
   method = 1, path = 1, host = 1, port = 1, scheme = 1, headers = 1, body = 1, client = 1, params = 1, route = 1, route_path = 1,
-  plugins = 1, upstream = 1, upstream_name = 1, consumers = 1, buffered_body = 1, memory = 1, after_ms = 1,
+  plugins = 1, upstream = 1, upstream_name = 1, consumers = 1, buffered_body = 1, memory = 1,
 }
 local sources = { "upstream", "plugin", "gateway" }
 local ok_upstream = { status = 200, headers = { ["content-type"] = "text/plain" }, body = "upstream" }
@@ -263,7 +263,7 @@ function test.exchange(given)
     fields = fields, pieces = pieces_of(given.body), chunked = chunked, client = given.client or "127.0.0.1", params = params,
     route = given.route or "test", route_path = given.route_path or path, plugins = given.plugins,
     upstream = upstream_of(upstream or nil), upstream_name = given.upstream_name or "test",
-    consumers = given.consumers, buffered_body = given.buffered_body, memory = given.memory, after_ms = given.after_ms,
+    consumers = given.consumers, buffered_body = given.buffered_body, memory = given.memory,
   }
   r.headers = headers_of(r.fields)
   r.all = function(name) return values_of(r.fields, name) end

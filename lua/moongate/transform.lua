@@ -104,7 +104,7 @@ end
 -- For `create`: { headers = ops, query = ops, body = ops, … }, or nil and what is wrong.
 function transform.prepare(conf)
   local made = { headers = {}, query = {}, body = {}, body_limit = conf.body_limit, over = conf.over, malformed = conf.malformed,
-                 told = false }
+                 how = { limit = conf.body_limit, over = conf.over, malformed = conf.malformed }, told = false }
   for _, kind in ipairs(kinds) do
     local given = conf[kind]
     if given then
@@ -197,26 +197,27 @@ local function change(e, op, x)
   return e[kind](e, op.path, value)
 end
 
--- Is this a body that may be changed? Compressed ones pass as they are.
-local function changeable(message, conf)
-  local headers = message.headers
-  if message.body_length == 0 or not edit.is_json(headers["content-type"]) then return false end
-  local coding = headers["content-encoding"]
-  if coding and lower(coding) ~= "identity" then
-    if not conf.told then
-      conf.told = true
-      mg.log.warn("bodies with a content-encoding are not changed", { content_encoding = coding })
-    end
-    return false
-  end
-  return true
+-- Is this a body that may be changed?
+local function changeable(message)
+  return message.body_length ~= 0 and edit.is_json(message.headers["content-type"])
+end
+
+-- Bodies of a coding that nobody here knows pass as they are.
+local function tell_once(message, conf, err)
+  local coding = message.headers["content-encoding"]
+  if conf.told or not coding then return end
+  conf.told = true
+  mg.log.warn("a body with a content-encoding is not changed", { content_encoding = coding, problem = err })
 end
 
 -- Change the JSON body of x.request or x.response. Returns true when it changed; nil and a message when it is no JSON.
 function transform.body(x, message, conf)
-  if not changeable(message, conf) then return false end
-  local text, err = message:body(conf.body_limit, conf.over)
-  if not text then return false, err end
+  if not changeable(message) then return false end
+  local text, err = message:body(conf.how)
+  if not text then
+    tell_once(message, conf, err)
+    return false, err
+  end
   if text == "" then return false end
   local e
   e, err = edit.open(text)

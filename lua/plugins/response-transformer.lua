@@ -50,16 +50,6 @@ local function applies(list, status)
   return false
 end
 
--- What speaks of the old bytes is not true any more.
-local function forget_old_body(headers)
-  headers:remove("content-md5")
-  headers:remove("digest")
-  headers:remove("content-digest")
-  headers:remove("repr-digest")
-  local etag = headers.etag
-  if etag and etag:sub(1, 2) ~= "W/" then headers.etag = "W/" .. etag end
-end
-
 local function has_body(x, status)
   return status ~= 204 and status ~= 304 and status ~= 206 and x.request.method ~= "HEAD"
 end
@@ -70,9 +60,7 @@ function plugin.on_response(x, conf)
   if not applies(conf.ranges, status) then return end
   if #conf.body > 0 and has_body(x, status) then
     local changed, err = transform.body(x, response, conf)
-    if changed then
-      forget_old_body(response.headers)
-    elseif changed == nil then
+    if changed == nil then
       mg.log.warn("an answer says that it is JSON, and is not", { problem = err })
       if conf.malformed == "refuse" then return x:error(502, "The upstream's answer is not JSON.") end
     end

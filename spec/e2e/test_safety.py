@@ -442,3 +442,43 @@ def test_a_successor_that_stalls_as_well_gets_one_too_and_a_stop_ends_them_all(m
     assert g.ask("GET", "/good").status == 200
     g.process.send_signal(signal.SIGQUIT)
     g.wait_end()
+
+
+# ---- accounts --------------------------------------------------------------------------------------
+
+
+def figures(g, name):
+    """{(plugin, entry, route): value} of a metric of plugins."""
+    text = g.admin("GET", "/metrics").body.decode()
+    return {m[:3]: float(m[3]) for m in re.findall(rf'moongate_plugin_{name}\{{plugin="([^"]*)",entry="([^"]*)",route="([^"]*)"\}} (\S+)', text)}
+
+
+def test_what_plugins_cost_is_counted_by_entry_and_goes_on_over_reloads(gateway, upstream, tmp_path):
+    lua(tmp_path / "own", 'local t = {} for i = 1, 100 do t[i] = ("x"):rep(100) .. x.id .. i end', name="hungry")
+    lua(tmp_path / "own", 'if x.request.query.fail then error("no") end', name="fails")
+    lua(tmp_path / "own", 'mg.sleep(20)', name="waits")
+    build(tmp_path / "own", "for (volatile int i = 0; i < 3000000; i++) ;", name="burns")
+    u = upstream()
+    text = f"""return {{ listen = "127.0.0.1:0", admin = "127.0.0.1:0", plugin_path = {{ "{tmp_path}/own" }}, plugins = {{ "request-id" }},
+      routes = {{ {{ "a", path = "/a", upstream = "{u.url}", plugins = {{ "hungry", "fails", "burns", {{ "waits", id = "nap" }} }} }} }} }}"""
+    g = gateway(text, workers=2)
+    for i in range(20):
+        assert g.ask("GET", "/a?fail=1" if i < 3 else "/a").status == (500 if i < 3 else 200)
+    calls = figures(g, "calls_total")
+    assert calls[("hungry", "hungry", "a")] == calls[("fails", "fails", "a")] == 20
+    assert calls[("burns", "burns", "a")] == 17
+    assert calls[("waits", "nap", "a")] == 34  # it is called, and goes on
+    assert calls[("request-id", "request-id", "")] >= 20
+    assert figures(g, "errors_total")[("fails", "fails", "a")] == 3
+    assert figures(g, "errors_total")[("hungry", "hungry", "a")] == 0
+    allocated = figures(g, "lua_allocated_bytes_total")
+    assert 20 * 100 * 100 < allocated[("hungry", "hungry", "a")] < 20 * 100 * 2000
+    assert allocated[("burns", "burns", "a")] == 0
+    seconds = figures(g, "seconds_total")
+    assert seconds[("burns", "burns", "a")] > 5 * seconds[("fails", "fails", "a")]
+    assert seconds[("waits", "nap", "a")] < 17 * 0.020  # it waited longer than that
+    assert g.reload().status == 200
+    assert g.ask("GET", "/a").status == 200
+    assert figures(g, "calls_total")[("hungry", "hungry", "a")] == 21
+    mine = [p for p in g.status()["plugins"] if p["plugin"] == "fails"]
+    assert [(p["entry"], p["route"], p["calls"], p["errors"]) for p in mine] == [("fails", "a", 21, 3)]

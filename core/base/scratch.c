@@ -1,5 +1,5 @@
 /* scratch.c - every buffer of a thread stands in a list that its end walks. */
-#include "pdk/scratch.h"
+#include "base/scratch.h"
 #include "base/alloc.h"
 
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* scratch.h - results that live until the thread's next call of the same function. */
-#ifndef MG_PDK_SCRATCH_H
-#define MG_PDK_SCRATCH_H
+#ifndef MG_BASE_SCRATCH_H
+#define MG_BASE_SCRATCH_H
 
 #include "base/str.h"
 

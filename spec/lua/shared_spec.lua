@@ -1,0 +1,113 @@
+local test = require "moongate.test"
+local mg = require "moongate"
+local describe, it, expect = test.describe, test.it, test.expect
+
+describe("mg.shared", function()
+  local d = mg.shared.spec
+  test.before_each(function() d:flush() end)
+
+  it("gives back what was set, and nil for what was not", function()
+    expect(d:set("text", "a\0b")).is(true)
+    expect(d:get("text")).equals("a\0b")
+    d:set("number", 1.5)
+    expect(d:get("number")).equals(1.5)
+    d:set("no", false)
+    expect(d:get("no")).is(false)
+    expect(d:get("absent")).is_nil()
+    d:set("text", nil)
+    expect(d:get("text")).is_nil()
+    expect(mg.shared("spec") == d).is(true)
+  end)
+
+  it("forgets after the time to live, which the clock of the spec decides", function()
+    d:set("k", "v", "5s")
+    test.advance(4999)
+    expect(d:get("k")).equals("v")
+    expect(d:ttl("k")).equals(1)
+    test.advance(1)
+    expect(d:get("k")).is_nil()
+    expect(d:ttl("k")).is_nil()
+    local value, is_stale = d:get_stale("k")
+    expect(value).equals("v")
+    expect(is_stale).is(true)
+  end)
+
+  it("adds only what is absent and replaces only what is there", function()
+    expect(d:replace("k", 1)).is(false)
+    expect(d:add("k", 1)).is(true)
+    expect(d:add("k", 2)).is(false)
+    expect(d:replace("k", 3)).is(true)
+    expect(d:get("k")).equals(3)
+    expect(d:delete("k")).is(true)
+    expect(d:delete("k")).is(false)
+  end)
+
+  it("counts from init, and says when there is nothing to count", function()
+    expect(d:incr("n")).is_nil()
+    expect(d:incr("n", 2, 10, "1s")).equals(12)
+    expect(d:incr("n")).equals(13)
+    test.advance(1000)
+    expect(d:incr("n", 1, 0)).equals(1)
+    d:set("text", "x")
+    local sum, why = d:incr("text")
+    expect(sum).is_nil()
+    expect(why).equals("not a number")
+  end)
+
+  it("keeps lists", function()
+    expect(d:push_back("l", "b")).equals(1)
+    expect(d:push_front("l", "a")).equals(2)
+    expect(d:push_back("l", 3)).equals(3)
+    expect(d:length("l")).equals(3)
+    expect(d:pop_front("l")).equals("a")
+    expect(d:pop_back("l")).equals(3)
+    expect(d:pop_back("l")).equals("b")
+    expect(d:pop_back("l")).is_nil()
+  end)
+
+  it("tells its keys and what it holds", function()
+    d:set("a", 1)
+    d:set("b", 1)
+    local keys = d:keys()
+    table.sort(keys)
+    expect(keys).equals({ "a", "b" })
+    expect(#d:keys(1)).equals(1)
+    local s = d:stats()
+    expect(s.items).equals(2)
+    expect(s.capacity).equals(1048576)
+    expect(s.free).equals(s.capacity - s.bytes)
+  end)
+
+  it("says that a value is too big, and stays as it was", function()
+    d:set("small", 1)
+    local ok, why = d:set("big", ("x"):rep(2 * 1048576))
+    expect(ok).is_nil()
+    expect(why).equals("too big")
+    expect(d:get("small")).equals(1)
+  end)
+
+  it("refuses misuse where it happens", function()
+    local ok, why = pcall(function() d:set({}, 1) end)
+    expect(ok).is(false)
+    expect(why).contains("shared_spec.lua")
+    expect(why).contains("a key is a string")
+    ok, why = pcall(function() d:set("k", {}) end)
+    expect(why).contains("a string, number or boolean expected")
+    ok, why = pcall(function() d:set("k", 1, "soon") end)
+    expect(why).contains("milliseconds")
+    ok, why = pcall(function() return mg.shared["not a name"] end)
+    expect(why).contains("visible characters")
+  end)
+
+  it("works in every phase of an exchange", function()
+    local seen = {}
+    local function count(phase) return function() d:incr(phase, 1, 0) end end
+    test.exchange { body = "x", plugins = { {
+      on_rewrite = count("on_rewrite"), on_request = count("on_request"), on_request_body = count("on_request_body"),
+      on_response = count("on_response"), on_response_body = count("on_response_body"), on_log = count("on_log"),
+    } } }
+    for _, name in ipairs(d:keys()) do seen[#seen + 1] = name end
+    table.sort(seen)
+    expect(seen).equals({ "on_log", "on_request", "on_request_body", "on_response", "on_response_body", "on_rewrite" })
+  end)
+end)
