@@ -17,6 +17,8 @@ void mg_sink_unref(struct mg_sink *s);
 /* From now on no file is created or opened: mg_sink_ref says only whether it could be, and lines are lost. For commands
  * that check a config. Before any sink is made. */
 void mg_sink_look_only(void);
+/* Tests: while `line` is set nothing is opened or written; lines go there, at once, by the name of their sink. NULL: as usual. */
+void mg_sink_capture(void (*line)(const char *where, struct mg_str line, void *arg), void *arg);
 /* One line without newline. 0, or MG_EBUSY when dropped. Any thread. */
 int mg_sink_line(struct mg_sink *s, struct mg_str line);
 /* Called by every worker about once a second and before it ends: hand over what this thread holds. */

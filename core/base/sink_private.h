@@ -47,6 +47,8 @@ struct mg_sinks {
     pthread_t thread;
     bool has_thread, is_stopping, wants_reopen, look_only;
     atomic_uint_fast64_t dropped;
+    void (*captured)(const char *where, struct mg_str line, void *arg); /* set by specs alone, which have one thread */
+    void *captured_arg;
 };
 extern struct mg_sinks mg_sinks;
 

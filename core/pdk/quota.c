@@ -6,6 +6,7 @@
  *
  * All arithmetic is in whole numbers: a token is `window` units, and `limit` units come back each microsecond, so nothing is lost to
  * rounding however small the steps. */
+#include "pdk/quota.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/str.h"
@@ -60,6 +61,20 @@ static void drop(struct shard *s, struct entry **at)
     s->n--;
     s->bytes -= bytes_of(e);
     mg_free(e);
+}
+
+void mg_quota_reset(void)
+{
+    pthread_once(&once, prepare);
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *s = &shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        for (size_t k = 0; k < s->size; k++)
+            while (s->buckets[k])
+                drop(s, &s->buckets[k]);
+        pthread_mutex_unlock(&s->lock);
+    }
 }
 
 /* The hand goes round the buckets; what is past its time goes. With `any`, the bucket's last entry goes anyway. */

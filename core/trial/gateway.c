@@ -1,9 +1,9 @@
 /* A whole config under test: built as `moongate run` builds it, with nothing opened. Its scripts run in VMs of its own snapshot, the
  * spec's functions in the spec's. */
 #include "trial/sim.h"
-#include "base/sink.h"
 #include "server/build.h"
 #include "server/instances.h"
+#include "service/shared.h"
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
@@ -121,7 +121,6 @@ static char *build(struct mg_sim_gateway *g, const char *path)
     struct mg_build b = { .path = path, .number = 1, .workers = 1 };
     struct mg_error err = { 0 };
 
-    mg_sink_look_only();
     if (mg_snapshot_build(&b) != 0)
         return mistakes_of(&b, &err);
     g->snapshot = b.snapshot;
@@ -130,6 +129,8 @@ static char *build(struct mg_sim_gateway *g, const char *path)
     if (mg_instances_enter(b.snapshot, 0, &err) != 0)
         return mistakes_of(&b, &err);
     g->has_begun = true;
+    if (mg_shared_configure(b.snapshot->shared, b.snapshot->shared_n) != 0)
+        return strdup("out of memory");
     return NULL;
 }
 

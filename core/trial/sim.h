@@ -10,6 +10,7 @@
 #include "proxy/client.h"
 #include "proxy/snapshot.h"
 #include "script/host.h"
+#include "trial/trial.h"
 
 struct lua_State;
 
@@ -23,18 +24,21 @@ struct mg_trial {
     struct mg_vm *vm;
     struct mg_registry *registry;
     int64_t monotonic_us, wall_us;   /* the simulated clocks */
-    int failed, passed;
+    const struct mg_trial_options *options;
+    struct mg_trial_sum *sum;
     char *lines[TRIAL_LINES_MAX];    /* of the log, since they were last asked for */
     int lines_n;
+    struct mg_written { char *where; struct mg_str line; } written[TRIAL_LINES_MAX]; /* for sinks; the same */
+    int written_n;
 
     struct mg_sim *running;          /* the innermost exchange */
     struct mg_outside world;         /* what is asked of the outside */
     struct mg_list asked;            /* of questions that nobody has answered yet */
     struct mg_list answered;         /* of those whose answer takes its time */
     int answer;                      /* reference of the spec's answer(service, question); LUA_NOREF: there is none */
-    const char *only;                /* run the tests whose name has this; NULL: all */
-    bool is_verbose;
 };
+
+struct mg_trial_sum { int passed, failed, skipped; };
 
 struct mg_bytes { char *p; size_t n, room; };
 

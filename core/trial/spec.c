@@ -1,7 +1,10 @@
 /* Finding spec files and running them. */
 #include "trial/trial.h"
 #include "base/clock.h"
+#include "base/sink.h"
+#include "pdk/quota.h"
 #include "pdk/random.h"
+#include "service/shared.h"
 #include "trial/sim.h"
 #include <ftw.h>
 #include <lauxlib.h>
@@ -10,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MEMORY_MAX = 512 << 20, FILES_MAX = 4096, ARENA_BUDGET = 64 << 20 };
 /* Counters outlive a file, as they outlive a reload, so the clock that they use never goes back: an hour lies between two files. */
@@ -89,10 +93,25 @@ static int set_wall_ms(lua_State *L)
     return 0;
 }
 
+static int wall_ms(lua_State *L)
+{
+    lua_pushnumber(L, (double)trial_of(L)->wall_us / 1000);
+    return 1;
+}
+
 static int now_ms(lua_State *L)
 {
     lua_pushnumber(L, (double)trial_of(L)->monotonic_us / 1000);
     return 1;
+}
+
+/* native.forget(): what all workers share is empty again, as in a process that begins. */
+static int forget(lua_State *L)
+{
+    (void)L;
+    mg_quota_reset();
+    mg_shared_reset();
+    return 0;
 }
 
 /* native.seed(number or nil) */
@@ -141,25 +160,105 @@ static int lines(lua_State *L)
     return 1;
 }
 
+/* A line for an access log: nothing is written while specs run. */
+static void on_sink_line(const char *where, struct mg_str line, void *arg)
+{
+    struct mg_trial *t = arg;
+    struct mg_written *w;
+
+    if (t->written_n == TRIAL_LINES_MAX)
+        return;
+    w = &t->written[t->written_n];
+    w->where = strdup(where);
+    w->line = mg_str(malloc(line.n + 1), line.n);
+    if (line.n && w->line.p)
+        memcpy((char *)w->line.p, line.p, line.n);
+    t->written_n++;
+}
+
+/* native.written(): the lines for sinks since the last call, as { sink =, line = }. */
+static int written(lua_State *L)
+{
+    struct mg_trial *t = trial_of(L);
+
+    lua_createtable(L, t->written_n, 0);
+    for (int i = 0; i < t->written_n; i++) {
+        struct mg_written *w = &t->written[i];
+
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, w->where ? w->where : "");
+        lua_setfield(L, -2, "sink");
+        mg_sim_push_str(L, w->line);
+        lua_setfield(L, -2, "line");
+        lua_rawseti(L, -2, i + 1);
+        free(w->where);
+        free((char *)w->line.p);
+    }
+    t->written_n = 0;
+    return 1;
+}
+
 static int say(lua_State *L)
 {
     puts(luaL_checkstring(L, 1));
     return 0;
 }
 
-/* native.report(passed, failed) */
+/* native.report(passed, failed, skipped) */
 static int report(lua_State *L)
 {
     struct mg_trial *t = trial_of(L);
 
-    t->passed += (int)luaL_checkinteger(L, 1);
-    t->failed += (int)luaL_checkinteger(L, 2);
+    t->sum->passed += (int)luaL_checkinteger(L, 1);
+    t->sum->failed += (int)luaL_checkinteger(L, 2);
+    t->sum->skipped += (int)luaL_checkinteger(L, 3);
     return 0;
+}
+
+/* native.source_line(path, number): the line, or nil. */
+static int source_line(lua_State *L)
+{
+    FILE *f = fopen(luaL_checkstring(L, 1), "r");
+    lua_Integer wanted = luaL_checkinteger(L, 2);
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n = -1;
+
+    for (lua_Integer i = 0; f && i < wanted && (n = getline(&line, &room, f)) >= 0; i++)
+        ;
+    if (f)
+        fclose(f);
+    while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+        n--;
+    if (n >= 0)
+        lua_pushlstring(L, line, (size_t)n);
+    else
+        lua_pushnil(L);
+    free(line);
+    return 1;
+}
+
+/* native.colour("red"): the terminal's escape, or "". */
+static int colour(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *no = getenv("NO_COLOR");
+    bool wanted = isatty(STDOUT_FILENO) && !(no && *no);
+
+    lua_pushstring(L, !wanted ? "" : strcmp(name, "red") == 0 ? "\033[31m" : strcmp(name, "green") == 0 ? "\033[32m" : "\033[0m");
+    return 1;
+}
+
+/* native.real_ms(): of a clock that nobody moves. */
+static int real_ms(lua_State *L)
+{
+    lua_pushnumber(L, (double)uv_hrtime() / 1e6);
+    return 1;
 }
 
 static const luaL_Reg natives[] = {
     { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
-    { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "seed", seed },
+    { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "wall_ms", wall_ms }, { "seed", seed },
+    { "source_line", source_line }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
     { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins }, { NULL, NULL }
 };
 
@@ -182,7 +281,12 @@ static void file_body(struct mg_vm *vm, void *arg)
         lua_setfield(L, -2, r->name);
     }
     lua_pushlstring(L, f->path.p, f->path.n);
-    lua_call(L, 2, 0);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, t->options->filter);
+    lua_setfield(L, -2, "filter");
+    lua_pushboolean(L, t->options->verbose);
+    lua_setfield(L, -2, "verbose");
+    lua_call(L, 3, 0);
     if (luaL_loadbufferx(L, f->bytes.p, f->bytes.n, lua_pushfstring(L, "@%s", f->path.p), "t") != 0)
         lua_error(L);
     lua_call(L, 0, 0);
@@ -193,8 +297,8 @@ static void file_body(struct mg_vm *vm, void *arg)
 static int open_trial(struct mg_trial *t, const char *path, const char *const *folders, size_t folders_n, struct mg_error *err)
 {
     struct mg_str list[16];
-    static const char *const near[] = { "plugins", "../plugins", ".", "build", "../build" }; /* of the spec's folder */
-    char real[PATH_MAX], beside[5][PATH_MAX + 16];
+    static const char *const near[] = { "plugins", "../plugins", "build", "../build" }; /* of the spec's folder */
+    char real[PATH_MAX], beside[4][PATH_MAX + 16];
     char *slash;
     size_t n = 0;
     int rc;
@@ -206,7 +310,7 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     t->config.folder = mg_str_c(strdup(real));
     for (; n < folders_n && n < 11; n++)
         list[n] = mg_str_c(folders[n]);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 4; i++) {
         snprintf(beside[i], sizeof(beside[i]), "%s/%s", real, near[i]);
         list[n++] = mg_str_c(beside[i]);
     }
@@ -242,6 +346,10 @@ static void close_trial(struct mg_trial *t)
         mg_world_close(t);
     while (t->lines_n > 0)
         free(t->lines[--t->lines_n]);
+    while (t->written_n > 0) {
+        free(t->written[--t->written_n].where);
+        free((char *)t->written[t->written_n].line.p);
+    }
     if (t->script) {
         t->script->builder = NULL;
         mg_script_free(t->script);
@@ -250,12 +358,13 @@ static void close_trial(struct mg_trial *t)
         mg_worker_deinit(&t->worker);
     if (t->registry)
         mg_registry_free(t->registry);
+    mg_sink_capture(NULL, NULL);
     if (t->config.sources)
         mg_sources_unref(t->config.sources);
     free((void *)t->config.folder.p);
 }
 
-static void run_file(const char *path, const char *const *folders, size_t folders_n, int *passed, int *failed)
+static void run_file(const char *path, const struct mg_trial_options *options, struct mg_trial_sum *sum)
 {
     struct mg_trial *t = calloc(1, sizeof(*t));
     struct mg_error err = { 0 };
@@ -263,22 +372,23 @@ static void run_file(const char *path, const char *const *folders, size_t folder
 
     if (!t) {
         printf("%s: out of memory\n", path);
-        ++*failed;
+        sum->failed++;
         return;
     }
-    if (open_trial(t, path, folders, folders_n, &err) == 0)
+    t->options = options;
+    t->sum = sum;
+    if (open_trial(t, path, options->folders, options->folders_n, &err) == 0)
         f = mg_sources_read(t->config.sources, MG_STR("spec"), path, &err);
     if (f) {
         mg_log_capture(on_line, t);
+        mg_sink_capture(on_sink_line, t);
         if (mg_vm_call(t->vm, file_body, (void *)f, &err) == 0)
             err.code = 0;
     }
     if (!f || err.code) {
         printf("%s: %s\n", path, err.message);
-        t->failed++;
+        sum->failed++;
     }
-    *passed += t->passed;
-    *failed += t->failed;
     close_trial(t);
     free(t);
 }
@@ -306,36 +416,50 @@ static int by_path(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int mg_trial_run(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n)
+/* A plugin's folder, or what is in one: files named *_spec.lua at any depth. */
+static void gather(const char *path, struct mg_trial_sum *sum)
 {
-    int passed = 0, failed = 0;
+    struct stat st;
+    size_t from = found.n;
+
+    if (stat(path, &st) != 0) {
+        printf("%s: not found\n", path);
+        sum->failed++;
+    } else if (S_ISDIR(st.st_mode)) {
+        nftw(path, consider, 16, FTW_PHYS);
+        qsort(found.paths + from, found.n - from, sizeof(found.paths[0]), by_path);
+    } else if (found.n < FILES_MAX && (found.paths[found.n] = strdup(path))) {
+        found.n++;
+    }
+}
+
+int mg_trial_run(const struct mg_trial_options *options)
+{
+    struct mg_trial_sum sum = { 0 };
+    uint64_t began = uv_hrtime();
     size_t files;
 
     found.n = 0;
-    for (size_t i = 0; i < n; i++) {
-        struct stat st;
-
-        if (stat(paths[i], &st) != 0) {
-            printf("%s: not found\n", paths[i]);
-            failed++;
-        } else if (S_ISDIR(st.st_mode)) {
-            size_t from = found.n;
-
-            nftw(paths[i], consider, 16, FTW_PHYS);
-            qsort(found.paths + from, found.n - from, sizeof(found.paths[0]), by_path);
-        } else if (found.n < FILES_MAX && (found.paths[found.n] = strdup(paths[i]))) {
-            found.n++;
-        }
-    }
+    for (size_t i = 0; i < options->paths_n; i++)
+        gather(options->paths[i], &sum);
     files = found.n;
     for (size_t i = 0; i < files; i++) {
-        run_file(found.paths[i], plugin_folders, folders_n, &passed, &failed);
+        if (options->verbose)
+            printf("%s\n", found.paths[i]);
+        run_file(found.paths[i], options, &sum);
         free(found.paths[i]);
     }
-    if (files == 0 && !failed) {
+    if (files == 0 && !sum.failed) {
         printf("no specs here (files named *_spec.lua)\n");
         return -1;
     }
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed;
+    printf("%d passed, %d failed", sum.passed, sum.failed);
+    if (sum.skipped)
+        printf(", %d not run", sum.skipped);
+    printf(" (%.0f ms)\n", (double)(uv_hrtime() - began) / 1e6);
+    if (options->filter && sum.passed + sum.failed == 0) {
+        printf("no test's name has \"%s\" in it\n", options->filter);
+        return -1;
+    }
+    return sum.failed;
 }

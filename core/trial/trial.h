@@ -11,10 +11,19 @@
 #ifndef MG_TRIAL_TRIAL_H
 #define MG_TRIAL_TRIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* Run spec files, and those in folders (files named *_spec.lua, at any depth). plugin_folders: searched before the bundled
- * plugins. Results go to stdout. Returns how many tests failed; < 0 when nothing could run. */
-int mg_trial_run(const char *const *paths, size_t n, const char *const *plugin_folders, size_t folders_n);
+struct mg_trial_options {
+    const char *const *paths;    /* spec files, and folders: files named *_spec.lua in them, at any depth */
+    size_t paths_n;
+    const char *const *folders;  /* with plugins: searched before those beside the spec and the bundled ones */
+    size_t folders_n;
+    const char *filter;          /* run the tests whose full name has this, whatever the case; NULL: all */
+    bool verbose;                /* tell of each test */
+};
+
+/* Run them. Results go to stdout. Returns how many tests failed; < 0 when nothing could run. */
+int mg_trial_run(const struct mg_trial_options *options);
 
 #endif

@@ -33,6 +33,11 @@ def test_the_quickstart_does_what_it_promises():
     assert done.returncode == 0 and "FAIL" not in done.stdout, done.stdout
 
 
+def test_the_example_config_is_tested_without_a_network():
+    done = harness.run("test", ROOT / "examples/tested-config")
+    assert done.returncode == 0 and re.search(r"\b[1-9]\d* passed, 0 failed", done.stdout), done.stdout + done.stderr
+
+
 def test_the_lua_example_and_its_spec(gateway):
     done = harness.run("test", ROOT / "examples/lua-plugin")
     assert done.returncode == 0 and re.search(r"\b[1-9]\d* passed, 0 failed", done.stdout), done.stdout + done.stderr
