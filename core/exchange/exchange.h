@@ -20,6 +20,7 @@ struct mg_outside;      /* exchange/outside.h */
 struct mg_trace;        /* plugin/trace.h */
 struct mg_observed;     /* plugin/watch.h */
 struct mg_redis_reply;  /* service/redis.h */
+struct mg_calls;        /* service/http.h */
 struct mg_op_kind;
 struct mg_body_more;    /* plugin/body.h */
 
@@ -162,6 +163,7 @@ struct mg_exchange {
     struct mg_outside *outside;     /* listens to what is asked of the world; nearly always NULL (exchange/outside.h) */
     struct mg_redis_reply *redis;   /* replies that its operations got (service/redis.h) */
     bool has_redis;                 /* the arena frees them */
+    struct mg_calls *calls;         /* its own HTTP requests; NULL before the first (service/http.h) */
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */

@@ -24,11 +24,8 @@ void mg_run_enter(struct mg_exchange *x)
     x->depth++;
 }
 
-static void unpin(struct mg_exchange *x)
+static void unpin(struct mg_worker *w, int slot)
 {
-    struct mg_worker *w = x->worker;
-    int slot = x->snapshot->slot;
-
     atomic_store_explicit(&w->pins[slot], atomic_load_explicit(&w->pins[slot], memory_order_relaxed) - 1,
                           memory_order_release);
 }
@@ -37,6 +34,8 @@ static void dispose(struct mg_exchange *x)
 {
     struct mg_client *c = x->client;
     struct mg_leg *down = x->down;
+    struct mg_worker *w = x->worker;
+    int slot = x->snapshot->slot;
 
     mg_op_cancel_all(x);
     mg_loop_disarm(&x->worker->loop, &x->io_timer);
@@ -46,8 +45,8 @@ static void dispose(struct mg_exchange *x)
         mg_script_exchange_end(x);
     if (c)
         c->x = NULL;
-    unpin(x);
-    mg_exchange_free(x);
+    mg_exchange_free(x); /* what its arena lets go of may be the snapshot's */
+    unpin(w, slot);
     if (down) {
         mg_client_wait(c, MG_CW_NOTHING);
         down->owner = NULL;

@@ -12,6 +12,7 @@
 #include "proxy/proxy.h"
 #include "server/addresses.h"
 #include "server/crash.h"
+#include "server/outgoing.h"
 #include "server/user.h"
 #include "server/watch.h"
 
@@ -306,6 +307,7 @@ static int init(struct mg_gateway *g, struct mg_error *err)
     g->upstreams = mg_upstream_control_new(&g->control.worker.loop, &resolver, err);
     if (!g->upstreams)
         return err->code;
+    mg_outgoing_start(g);
     g->builder = mg_builder_new(&g->control.worker, err);
     return g->builder ? 0 : err->code;
 }
@@ -320,8 +322,10 @@ static void deinit(struct mg_gateway *g)
         mg_thread_join(&g->workers[i]);
     if (g->builder)
         mg_builder_end(g->builder);
-    if (g->upstreams)
+    if (g->upstreams) {
+        mg_outgoing_stop(g);
         mg_upstream_control_free(g->upstreams);
+    }
     mg_addresses_drop(g, true);
     for (int i = 0; i < MG_GATEWAY_SIGNALS; i++)
         uv_close((uv_handle_t *)&g->signals[i], NULL);
@@ -329,6 +333,7 @@ static void deinit(struct mg_gateway *g)
     uv_close((uv_handle_t *)&g->drain, NULL);
     mg_reload_stop(&g->reload);
     mg_thread_deinit(&g->control);
+    mg_outgoing_forget();
     (void)mg_log_configure(&plain, NULL); /* its path was the snapshot's */
     mg_reload_deinit(&g->reload);
     mg_builder_free(g->builder);

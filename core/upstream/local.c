@@ -31,7 +31,7 @@ static struct mg_entry_target *entries_of(struct mg_group *g, const struct mg_ta
         e->host = list->at[i].host;
         e->weight = list->at[i].weight;
         e->current = was ? was->current : 0;
-        e->pool = mg_pool_of(g->local, &e->target->address, g->tls_digest);
+        e->pool = mg_pool_of(g->local, &e->target->address, g->tls_digest, e->host);
         if (!e->pool) {
             entries_drop(entries, i);
             return NULL;

@@ -113,7 +113,7 @@ size_t mg_sockaddr_bytes(const struct sockaddr_storage *sa); /* how many of them
 
 struct mg_pool {
     struct mg_upstreams_local *local;
-    struct mg_str key;              /* bytes of the address, digest of the TLS settings */
+    struct mg_str key;              /* bytes of the address; digest of the TLS settings and host */
     struct mg_address address;
     int entries, conns;             /* who needs it; freed when both are 0 */
     struct mg_list idle;            /* of mg_upconn, the latest first */
@@ -171,7 +171,8 @@ uint32_t mg_balance_next(struct mg_group *g);  /* entries_n must not be 0 */
 
 /* pool.c */
 enum mg_conn_state { MG_CONN_CONNECTING, MG_CONN_USED, MG_CONN_IDLE, MG_CONN_CLOSING };
-struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest);
+struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest,
+                           struct mg_str host);
 void mg_pool_close_idle(struct mg_pool *p);
 void mg_pool_drop(struct mg_pool *p);          /* an entry needs it no more */
 struct mg_upconn *mg_pool_pop(struct mg_pool *p, struct mg_group *g, struct mg_target *t,

@@ -61,20 +61,25 @@ static struct mg_pool *pool_new(struct mg_upstreams_local *u, const struct mg_ad
     return NULL;
 }
 
-struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest)
+/* Over TLS a connection is good for the name that was verified, and no other, whatever address they share. */
+struct mg_pool *mg_pool_of(struct mg_upstreams_local *u, const struct mg_address *address, struct mg_str tls_digest, struct mg_str host)
 {
-    size_t n = mg_sockaddr_bytes(&address->sa);
-    char *key = mg_malloc(n + tls_digest.n);
+    size_t n = mg_sockaddr_bytes(&address->sa), all = n + (tls_digest.n ? tls_digest.n + 1 + host.n : 0);
+    char *key = mg_malloc(all);
     struct mg_pool *p;
 
     if (!key)
         return NULL;
     memcpy(key, &address->sa, n);
-    if (tls_digest.n)
+    if (tls_digest.n) {
         memcpy(key + n, tls_digest.p, tls_digest.n);
-    p = mg_map_get(&u->pools, mg_str(key, n + tls_digest.n));
+        key[n + tls_digest.n] = '\0';
+        if (host.n)
+            memcpy(key + n + tls_digest.n + 1, host.p, host.n);
+    }
+    p = mg_map_get(&u->pools, mg_str(key, all));
     if (!p)
-        p = pool_new(u, address, mg_str(key, n + tls_digest.n));
+        p = pool_new(u, address, mg_str(key, all));
     mg_free(key);
     if (p)
         p->entries++;

@@ -358,6 +358,80 @@ int mg_op_cancel(struct mg_x *x, int op);
 /* ---- names and addresses ----------------------------------------------------------------------- */
 
 /* ---- HTTP requests to others ------------------------------------------------------------------- */
+/* A request is made and numbered by mg_http_new or mg_http_to, filled by setters, and sent; its answer is read by the getters and
+ * lives until mg_http_close, which happens by itself when the exchange ends. Connections come from the gateway's own pools.
+ * Several requests may be under way at once, at most 64 open ones in an exchange (else MG_EBUSY). All of these: where one may
+ * wait (every phase but on_log), and in tasks; MG_ENOENT: no such request; MG_EINVAL: not at this point of its life.
+ *
+ *     req = mg_http_new(x, "GET", 3, url, url_n);
+ *     mg_http_header(x, req, "accept", 6, "application/json", 16);
+ *     op = mg_http_send(x, req);                        // > 0: return MG_WAIT; on_wake gets op and 0
+ *     status = mg_http_status(x, req);  mg_http_body(x, req, &body);  mg_http_close(x, req); */
+
+/* A request to a URL: http, https; "http://[::1]:80/", "http://unix:/run/x.sock:/path". Returns its number > 0; MG_EINVAL: no
+ * such URL (user names are none of ours), or no method. */
+int mg_http_new(struct mg_x *x, const char *method, size_t method_n, const char *url, size_t url_n);
+/* A request to a named upstream of the config, with its targets, balancing, TLS and timeouts. path: with its query, begins
+ * with '/'. MG_ENOENT: no such upstream. */
+int mg_http_to(struct mg_x *x, const char *upstream, size_t upstream_n, const char *method, size_t method_n, const char *path,
+               size_t path_n);
+/* Add a field. "host" replaces the one that the URL gives. MG_EINVAL: bytes that a field cannot hold, or a field that frames
+ * a message (content-length, transfer-encoding, connection…). Before it is sent. */
+int mg_http_header(struct mg_x *x, int req, const char *name, size_t name_n, const char *p, size_t n);
+/* The request's body, whole. Copied. Before it is sent. */
+int mg_http_set_body(struct mg_x *x, int req, const char *p, size_t n);
+
+enum mg_http_option {
+    MG_HTTP_CONNECT_MS = 0,    /* until there is a connection: 5 s, or the upstream's */
+    MG_HTTP_FIRST_BYTE_MS = 1, /* from the request sent until the answer's head: 60 s, or the upstream's */
+    MG_HTTP_IDLE_MS = 2,       /* between two pieces, either way: 60 s, or the upstream's */
+    MG_HTTP_TOTAL_MS = 3,      /* the whole: 0, no limit but the exchange's own */
+    MG_HTTP_LIMIT = 4,         /* bytes of an answer's body that mg_http_send takes: 1 MiB; beyond: MG_ETOOBIG */
+    MG_HTTP_REDIRECTS = 5,     /* how many are followed: 0, at most 20. Never from https to http; credentials stay with their host */
+    MG_HTTP_VERIFY = 6,        /* 1: check the server's certificate and name; 0: do not */
+    MG_HTTP_LENGTH = 7,        /* bytes of a body that is streamed, so that it goes with a content-length: -1, not known */
+    MG_HTTP_CA = 8,            /* a PEM file to check by: the system's CAs */
+    MG_HTTP_SERVER_NAME = 9,   /* that is asked for and checked, in place of the URL's host */
+    MG_HTTP_CERT = 10,         /* PEM files of a client certificate and its key */
+    MG_HTTP_KEY = 11
+};
+/* Numbers (0 to 7; a time of 0: no limit) and texts (8 to 11; files as absolute paths). The options of TLS are for URLs: the
+ * config says them of a named upstream (MG_EINVAL). Before it is sent. */
+int mg_http_set(struct mg_x *x, int req, int option, int64_t value);
+int mg_http_set_text(struct mg_x *x, int req, int option, const char *p, size_t n);
+
+/* Send it and take in the whole answer. Returns an op: status 0, or a negative code, of which mg_http_error says more:
+ * MG_ETIMEOUT, MG_ECLOSED, MG_EPROTO, MG_ETLS, MG_ETOOBIG, MG_ENOENT (the name does not resolve), MG_EBUSY, UV_E*. An answer
+ * of any HTTP status is status 0. Cancelling the op gives the request up. */
+int mg_http_send(struct mg_x *x, int req);
+/* Send it as streams. Returns an op that ends with the head of the answer (as above); its body is read by mg_http_read. upload 1: the
+ * request's body is written by mg_http_write and mg_http_end, also before that op has ended; 0: it is as set. */
+int mg_http_start(struct mg_x *x, int req, int upload);
+/* Write a piece of the request's body. Copied. 0: taken, write on; > 0: taken, and an op that ends with 0 when there is room for
+ * more. MG_EBUSY: while such an op is under way; MG_ECLOSED: the request has failed or was answered. */
+int mg_http_write(struct mg_x *x, int req, const char *p, size_t n);
+/* That was the last of it. */
+int mg_http_end(struct mg_x *x, int req);
+/* The next piece of the answer's body: an op that ends with its length, 0 at the end, or a negative code when it was cut: what
+ * came before is then not the whole. mg_http_body gives the bytes, until the next mg_http_read. While nobody reads the sender is
+ * held back. One at a time, else MG_EBUSY. */
+int mg_http_read(struct mg_x *x, int req);
+
+/* Of the answer; `out`s live until mg_http_close (or the next mg_http_read). status: 0 before there is one. */
+int mg_http_status(struct mg_x *x, int req);
+/* side: MG_RESPONSE, or MG_RESPONSE_TRAILERS once the body has ended. The first field of that name; the i-th field. */
+int mg_http_field(struct mg_x *x, int req, int side, const char *name, size_t name_n, struct mg_str *out);
+int mg_http_field_at(struct mg_x *x, int req, int side, int i, struct mg_str *name, struct mg_str *value);
+/* The whole body, or the piece in hand. MG_ENOENT before it is there, and of an answer that was cut. As it was sent: a
+ * content-encoding is not undone. */
+int mg_http_body(struct mg_x *x, int req, struct mg_str *out);
+/* Where the answer came from, after redirects: the URL, or "upstream://NAME/path". */
+int mg_http_url(struct mg_x *x, int req, struct mg_str *out);
+/* Why it failed: a token ("connect_refused", "timeout"…; docs/operating.md), and words for a log, which may name addresses.
+ * MG_ENOENT: it has not failed. */
+int mg_http_error(struct mg_x *x, int req, struct mg_str *token, struct mg_str *words);
+/* Let go of it, at any point: what is under way is broken off and its ops do not end. Any phase. */
+int mg_http_close(struct mg_x *x, int req);
 
 /* ---- Redis ------------------------------------------------------------------------------------- */
 /* A client of one server, of a set watched by sentinels, or of a cluster. Its connections belong to each worker, are shared by all

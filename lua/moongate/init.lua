@@ -15,6 +15,7 @@ local mg = {
   shared = require "moongate.shared",
   redis = require "moongate.redis",
   template = require "moongate.template",
+  http = require "moongate.http",
 }
 require "moongate.exchange"
 
