@@ -38,7 +38,7 @@ enum mg_call_state {
 };
 
 /* Bytes on the heap that grow. */
-struct mg_heap { char *p; size_t n, room; };
+struct mg_grown { char *p; size_t n, room; };
 
 struct mg_call_load; /* TLS settings on their way (http_call.c) */
 
@@ -67,7 +67,7 @@ struct mg_call {
 
     /* the request */
     struct mg_head req;
-    struct mg_heap out;              /* whole, or what waits for room */
+    struct mg_grown out;              /* whole, or what waits for room */
     size_t sent;                     /* bytes of it */
     int64_t upload_bytes;            /* announced; -1: not known */
     int64_t connect_ms, first_byte_ms, idle_ms; /* -1: the upstream's */
@@ -86,8 +86,8 @@ struct mg_call {
     /* the answer */
     struct mg_head *res;
     struct mg_headers *trailers;
-    struct mg_heap in;               /* the body; streamed: what was not read yet */
-    struct mg_heap piece;            /* streamed: the piece in the reader's hand */
+    struct mg_grown in;               /* the body; streamed: what was not read yet */
+    struct mg_grown piece;            /* streamed: the piece in the reader's hand */
     bool has_piece;
 
     int error;                       /* of FAILED */

@@ -5,7 +5,7 @@
 
 enum { OUT_HIGH = 65536 };
 
-bool mg_heap_put(struct mg_heap *h, const char *p, size_t n)
+bool mg_grown_put(struct mg_grown *h, const char *p, size_t n)
 {
     if (h->n + n > h->room || !h->p) {
         size_t room = h->room + h->room / 2;
@@ -25,10 +25,10 @@ bool mg_heap_put(struct mg_heap *h, const char *p, size_t n)
     return true;
 }
 
-void mg_heap_free(struct mg_heap *h)
+void mg_grown_free(struct mg_grown *h)
 {
     mg_free(h->p);
-    *h = (struct mg_heap){ 0 };
+    *h = (struct mg_grown){ 0 };
 }
 
 /* ---- the answer's ---- */
@@ -48,7 +48,7 @@ static bool expect(struct mg_call *c)
 int mg_call_take(struct mg_call *c, struct mg_str bytes)
 {
     if (c->is_streamed) {
-        if (!mg_heap_put(&c->in, bytes.p, bytes.n))
+        if (!mg_grown_put(&c->in, bytes.p, bytes.n))
             return MG_ENOMEM;
         if (c->read_op)
             mg_call_serve(c);
@@ -58,12 +58,12 @@ int mg_call_take(struct mg_call *c, struct mg_str bytes)
     }
     if (bytes.n > (uint64_t)(c->limit - (int64_t)c->in.n))
         return MG_ETOOBIG;
-    return expect(c) && mg_heap_put(&c->in, bytes.p, bytes.n) ? 0 : MG_ENOMEM;
+    return expect(c) && mg_grown_put(&c->in, bytes.p, bytes.n) ? 0 : MG_ENOMEM;
 }
 
 bool mg_call_body(const struct mg_call *c, struct mg_str *out)
 {
-    const struct mg_heap *h = c->is_streamed ? &c->piece : &c->in;
+    const struct mg_grown *h = c->is_streamed ? &c->piece : &c->in;
 
     *out = mg_str(h->p ? h->p : "", h->n);
     return c->is_streamed ? c->has_piece : c->state == MG_CALL_DONE;
@@ -72,7 +72,7 @@ bool mg_call_body(const struct mg_call *c, struct mg_str *out)
 /* What was not read yet goes into the reader's hand. */
 static void hand_over(struct mg_call *c)
 {
-    struct mg_heap hand = c->piece;
+    struct mg_grown hand = c->piece;
 
     c->piece = c->in;
     c->in = hand;
@@ -174,7 +174,7 @@ int mg_call_write(struct mg_call *c, struct mg_str bytes)
         return MG_ECLOSED;
     if (c->is_simulated)
         return write_simulated(c, bytes);
-    if (!mg_heap_put(&c->out, bytes.p, bytes.n))
+    if (!mg_grown_put(&c->out, bytes.p, bytes.n))
         return MG_ENOMEM;
     if (c->x->outside) {
         id = write_simulated(c, bytes);

@@ -54,9 +54,9 @@ static void total_late(struct mg_timer *t)
 static void call_free(struct mg_call *c)
 {
     mg_arena_deinit(&c->arena);
-    mg_heap_free(&c->out);
-    mg_heap_free(&c->in);
-    mg_heap_free(&c->piece);
+    mg_grown_free(&c->out);
+    mg_grown_free(&c->in);
+    mg_grown_free(&c->piece);
     mg_free(c);
 }
 

@@ -18,7 +18,7 @@ static void become_get(struct mg_call *c)
     c->req.method = MG_M_GET;
     c->req.method_text = MG_STR("GET");
     c->req.framing = MG_BODY_NONE;
-    mg_heap_free(&c->out);
+    mg_grown_free(&c->out);
     mg_headers_remove_id(h, MG_H_CONTENT_TYPE);
     mg_headers_remove_id(h, MG_H_CONTENT_ENCODING);
     mg_headers_remove(h, MG_STR("content-language"));

@@ -29,8 +29,8 @@ bool mg_call_follows(const struct mg_call *c, const struct mg_head *res);
 int mg_call_follow(struct mg_call *c, const struct mg_head *res, const char **token, const char **why); /* url and request for the next hop */
 
 /* http_body.c */
-bool mg_heap_put(struct mg_heap *h, const char *p, size_t n); /* false: out of memory */
-void mg_heap_free(struct mg_heap *h);
+bool mg_grown_put(struct mg_grown *h, const char *p, size_t n); /* false: out of memory */
+void mg_grown_free(struct mg_grown *h);
 int mg_call_take(struct mg_call *c, struct mg_str bytes);    /* of the answer's body: 0, MG_ETOOBIG, MG_ENOMEM */
 void mg_call_serve(struct mg_call *c);                       /* whoever reads, if there is something for him */
 
@@ -43,12 +43,12 @@ bool mg_call_asks_write(struct mg_call *c, struct mg_op *op, struct mg_str bytes
 void mg_call_says_end(struct mg_call *c);
 
 /* http_text.c; false: out of memory */
-bool mg_text_request(const struct mg_call *c, struct mg_heap *out);
-bool mg_text_response(const struct mg_call *c, struct mg_heap *out);
-bool mg_text_fields(const struct mg_headers *h, struct mg_heap *out);
-struct mg_text_message { struct mg_head *head; struct mg_headers *trailers; bool says_length /* or has a body, or cannot have one */; };
+bool mg_http_text_request(const struct mg_call *c, struct mg_grown *out);
+bool mg_http_text_response(const struct mg_call *c, struct mg_grown *out);
+bool mg_http_text_fields(const struct mg_headers *h, struct mg_grown *out);
+struct mg_http_text_message { struct mg_head *head; struct mg_headers *trailers; bool says_length /* or has a body, or cannot have one */; };
 /* Heads go to the arena, the body to `body`. 0, MG_EPROTO, MG_ENOMEM. */
-int mg_text_parse(struct mg_str text, int to_method, struct mg_arena *a, struct mg_text_message *m, struct mg_heap *body);
-int mg_text_parse_fields(struct mg_str text, struct mg_arena *a, struct mg_headers *h);
+int mg_http_text_parse(struct mg_str text, int to_method, struct mg_arena *a, struct mg_http_text_message *m, struct mg_grown *body);
+int mg_http_text_parse_fields(struct mg_str text, struct mg_arena *a, struct mg_headers *h);
 
 #endif

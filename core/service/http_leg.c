@@ -50,8 +50,8 @@ void mg_call_fail(struct mg_call *c, int error, const char *token, const char *w
     c->state = MG_CALL_FAILED;
     mg_loop_disarm(&c->x->worker->loop, &c->total_timer);
     if (!c->is_streamed) /* what there is of it must not be taken for the whole */
-        mg_heap_free(&c->in);
-    mg_heap_free(&c->out);
+        mg_grown_free(&c->in);
+    mg_grown_free(&c->out);
     mg_call_op_end(&c->op, error);
     mg_call_op_end(&c->write_op, MG_ECLOSED);
     mg_call_serve(c);
@@ -181,7 +181,7 @@ static void whole(struct mg_call *c)
     c->state = MG_CALL_DONE;
     c->in_ended = true;
     mg_loop_disarm(&c->x->worker->loop, &c->total_timer);
-    mg_heap_free(&c->out);
+    mg_grown_free(&c->out);
     if (!c->is_streamed)
         mg_call_op_end(&c->op, 0);
     mg_call_op_end(&c->write_op, MG_ECLOSED);

@@ -27,7 +27,7 @@ int mg_call_header(struct mg_call *c, struct mg_str name, struct mg_str value)
 int mg_call_set_body(struct mg_call *c, struct mg_str bytes)
 {
     c->out.n = 0;
-    return mg_heap_put(&c->out, bytes.p, bytes.n) ? 0 : MG_ENOMEM;
+    return mg_grown_put(&c->out, bytes.p, bytes.n) ? 0 : MG_ENOMEM;
 }
 
 /* The config says these of a named upstream. */

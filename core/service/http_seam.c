@@ -20,13 +20,13 @@ struct mg_call *mg_call_of(const struct mg_op *op)
     return mg_call_find(op->x, (int)(intptr_t)op->arg);
 }
 
-static struct mg_str heap_str(const struct mg_heap *h) { return mg_str(h->p ? h->p : "", h->n); }
+static struct mg_str heap_str(const struct mg_grown *h) { return mg_str(h->p ? h->p : "", h->n); }
 
 /* Bytes that live until the exchange ends, when an op's answer is to. */
-static int give(struct mg_op *op, struct mg_heap *h, struct mg_str *answer)
+static int give(struct mg_op *op, struct mg_grown *h, struct mg_str *answer)
 {
     *answer = mg_arena_copy(&op->x->arena, h->p ? h->p : "", h->n);
-    mg_heap_free(h);
+    mg_grown_free(h);
     return answer->p ? 0 : MG_ENOMEM;
 }
 
@@ -54,14 +54,14 @@ static int load_failure(struct mg_call *c, int status, struct mg_str answer)
 static int save_answer(struct mg_op *op, struct mg_str *answer)
 {
     struct mg_call *c = mg_call_of(op);
-    struct mg_heap text = { 0 };
+    struct mg_grown text = { 0 };
 
     if (!c)
         return MG_ENOENT;
     if (op->status < 0)
         return save_failure(c, op, answer);
-    if (!mg_text_response(c, &text)) {
-        mg_heap_free(&text);
+    if (!mg_http_text_response(c, &text)) {
+        mg_grown_free(&text);
         return MG_ENOMEM;
     }
     return give(op, &text, answer);
@@ -69,8 +69,8 @@ static int save_answer(struct mg_op *op, struct mg_str *answer)
 
 static int take_message(struct mg_call *c, struct mg_str answer)
 {
-    struct mg_text_message m;
-    int rc = mg_text_parse(answer, c->req.method, &c->arena, &m, &c->in);
+    struct mg_http_text_message m;
+    int rc = mg_http_text_parse(answer, c->req.method, &c->arena, &m, &c->in);
 
     if (rc == 0 && !c->is_streamed && (int64_t)c->in.n > c->limit) {
         mg_call_fail(c, MG_ETOOBIG, "response_too_large", "the answer's body is over the limit");
@@ -105,13 +105,13 @@ static const struct mg_op_kind head_kind = { .service = "http.head", .save = sav
 
 bool mg_call_asks(struct mg_call *c, struct mg_op *op)
 {
-    struct mg_heap text = { 0 };
+    struct mg_grown text = { 0 };
 
     if (!c->x->outside)
         return false;
-    if (mg_text_request(c, &text))
+    if (mg_http_text_request(c, &text))
         c->is_simulated = mg_outside_takes(op, c->is_streamed ? &head_kind : &http_kind, heap_str(&text));
-    mg_heap_free(&text);
+    mg_grown_free(&text);
     return c->is_simulated;
 }
 
@@ -120,16 +120,16 @@ bool mg_call_asks(struct mg_call *c, struct mg_op *op)
 static int save_piece(struct mg_op *op, struct mg_str *answer)
 {
     struct mg_call *c = mg_call_of(op);
-    struct mg_heap text = { 0 };
+    struct mg_grown text = { 0 };
 
     if (!c)
         return MG_ENOENT;
     if (op->status < 0)
         return save_failure(c, op, answer);
-    if (op->status > 0 && !mg_heap_put(&text, c->piece.p, c->piece.n))
+    if (op->status > 0 && !mg_grown_put(&text, c->piece.p, c->piece.n))
         return MG_ENOMEM;
-    if (op->status == 0 && c->trailers && !mg_text_fields(c->trailers, &text)) {
-        mg_heap_free(&text);
+    if (op->status == 0 && c->trailers && !mg_http_text_fields(c->trailers, &text)) {
+        mg_grown_free(&text);
         return MG_ENOMEM;
     }
     return give(op, &text, answer);
@@ -143,7 +143,7 @@ static int take_end(struct mg_call *c, struct mg_str answer)
     if (!answer.n)
         return 0;
     c->trailers = mg_arena_zalloc(&c->arena, sizeof(*c->trailers));
-    return c->trailers ? mg_text_parse_fields(answer, &c->arena, c->trailers) : MG_ENOMEM;
+    return c->trailers ? mg_http_text_parse_fields(answer, &c->arena, c->trailers) : MG_ENOMEM;
 }
 
 static int load_piece(struct mg_op *op, int status, struct mg_str answer)
@@ -158,7 +158,7 @@ static int load_piece(struct mg_op *op, int status, struct mg_str answer)
     if (status == 0)
         return take_end(c, answer);
     c->piece.n = 0;
-    if (!mg_heap_put(&c->piece, answer.p, answer.n))
+    if (!mg_grown_put(&c->piece, answer.p, answer.n))
         return MG_ENOMEM;
     c->has_piece = true;
     return (int)answer.n;
@@ -190,13 +190,13 @@ static const struct mg_op_kind write_kind = { .service = "http.write", .load = l
 
 bool mg_call_asks_write(struct mg_call *c, struct mg_op *op, struct mg_str bytes)
 {
-    struct mg_heap text = { 0 };
+    struct mg_grown text = { 0 };
     char number[16];
     bool taken = false;
 
-    if (mg_heap_put(&text, number, (size_t)snprintf(number, sizeof(number), "%d\n", c->number)) && mg_heap_put(&text, bytes.p, bytes.n))
+    if (mg_grown_put(&text, number, (size_t)snprintf(number, sizeof(number), "%d\n", c->number)) && mg_grown_put(&text, bytes.p, bytes.n))
         taken = mg_outside_takes(op, &write_kind, heap_str(&text));
-    mg_heap_free(&text);
+    mg_grown_free(&text);
     return taken;
 }
 

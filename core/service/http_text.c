@@ -5,29 +5,29 @@
 
 #include <stdio.h>
 
-static bool put_str(struct mg_heap *h, struct mg_str s) { return mg_heap_put(h, s.p, s.n); }
-#define PUT(h, literal) mg_heap_put(h, literal, sizeof(literal) - 1)
+static bool put_str(struct mg_grown *h, struct mg_str s) { return mg_grown_put(h, s.p, s.n); }
+#define PUT(h, literal) mg_grown_put(h, literal, sizeof(literal) - 1)
 
-bool mg_text_fields(const struct mg_headers *h, struct mg_heap *out)
+bool mg_http_text_fields(const struct mg_headers *h, struct mg_grown *out)
 {
     for (uint32_t i = 0; i < h->n; i++) {
         const struct mg_header *f = &h->at[i];
 
-        if (f->name && !(mg_heap_put(out, f->name, f->name_n) && PUT(out, ": ") && mg_heap_put(out, f->value, f->value_n) &&
+        if (f->name && !(mg_grown_put(out, f->name, f->name_n) && PUT(out, ": ") && mg_grown_put(out, f->value, f->value_n) &&
                          PUT(out, "\r\n")))
             return false;
     }
     return true;
 }
 
-static bool put_length(struct mg_heap *out, int64_t n)
+static bool put_length(struct mg_grown *out, int64_t n)
 {
     char text[48];
 
-    return mg_heap_put(out, text, (size_t)snprintf(text, sizeof(text), "content-length: %lld\r\n", (long long)n));
+    return mg_grown_put(out, text, (size_t)snprintf(text, sizeof(text), "content-length: %lld\r\n", (long long)n));
 }
 
-bool mg_text_request(const struct mg_call *c, struct mg_heap *out)
+bool mg_http_text_request(const struct mg_call *c, struct mg_grown *out)
 {
     const struct mg_head *r = &c->req;
     bool ok = put_str(out, r->method_text) && PUT(out, " ") && put_str(out, c->url.origin) && put_str(out, c->url.target) &&
@@ -35,41 +35,41 @@ bool mg_text_request(const struct mg_call *c, struct mg_heap *out)
 
     if (!mg_headers_find_id(&r->headers, MG_H_HOST))
         ok = ok && PUT(out, "host: ") && put_str(out, c->url.authority) && PUT(out, "\r\n");
-    ok = ok && mg_text_fields(&r->headers, out);
+    ok = ok && mg_http_text_fields(&r->headers, out);
     if (r->framing == MG_BODY_STREAM)
         ok = ok && PUT(out, "transfer-encoding: chunked\r\n");
     else if (r->framing == MG_BODY_LENGTH)
         ok = ok && put_length(out, r->length);
     ok = ok && PUT(out, "\r\n");
-    return ok && (c->is_upload || mg_heap_put(out, c->out.p, c->out.n));
+    return ok && (c->is_upload || mg_grown_put(out, c->out.p, c->out.n));
 }
 
 /* Trailers need chunks. */
-static bool put_chunked(const struct mg_call *c, struct mg_heap *out)
+static bool put_chunked(const struct mg_call *c, struct mg_grown *out)
 {
     char size[24];
 
-    if (c->in.n && !(mg_heap_put(out, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", c->in.n)) &&
-                     mg_heap_put(out, c->in.p, c->in.n) && PUT(out, "\r\n")))
+    if (c->in.n && !(mg_grown_put(out, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", c->in.n)) &&
+                     mg_grown_put(out, c->in.p, c->in.n) && PUT(out, "\r\n")))
         return false;
-    return PUT(out, "0\r\n") && mg_text_fields(c->trailers, out) && PUT(out, "\r\n");
+    return PUT(out, "0\r\n") && mg_http_text_fields(c->trailers, out) && PUT(out, "\r\n");
 }
 
-bool mg_text_response(const struct mg_call *c, struct mg_heap *out)
+bool mg_http_text_response(const struct mg_call *c, struct mg_grown *out)
 {
     const struct mg_head *r = c->res;
     bool whole = !c->is_streamed, is_bodiless = c->req.method == MG_M_HEAD || r->status == 204 || r->status == 304;
     struct mg_str reason = r->reason.n ? r->reason : mg_reason(r->status);
     char line[32];
-    bool ok = mg_heap_put(out, line, (size_t)snprintf(line, sizeof(line), "HTTP/1.1 %d ", r->status)) && put_str(out, reason) &&
-              PUT(out, "\r\n") && mg_text_fields(&r->headers, out);
+    bool ok = mg_grown_put(out, line, (size_t)snprintf(line, sizeof(line), "HTTP/1.1 %d ", r->status)) && put_str(out, reason) &&
+              PUT(out, "\r\n") && mg_http_text_fields(&r->headers, out);
 
     if (whole && !is_bodiless)
         ok = ok && (c->trailers ? PUT(out, "transfer-encoding: chunked\r\n") : put_length(out, (int64_t)c->in.n));
     ok = ok && PUT(out, "\r\n");
     if (!whole || is_bodiless)
         return ok;
-    return ok && (c->trailers ? put_chunked(c, out) : mg_heap_put(out, c->in.p, c->in.n));
+    return ok && (c->trailers ? put_chunked(c, out) : mg_grown_put(out, c->in.p, c->in.n));
 }
 
 /* ---- reading ---- */
@@ -107,12 +107,12 @@ static int read_fields(struct mg_str *rest, bool may_end, struct mg_arena *a, st
     return may_end && rest->n == 0 ? 0 : MG_EPROTO;
 }
 
-int mg_text_parse_fields(struct mg_str text, struct mg_arena *a, struct mg_headers *h)
+int mg_http_text_parse_fields(struct mg_str text, struct mg_arena *a, struct mg_headers *h)
 {
     return read_fields(&text, true, a, h);
 }
 
-static int read_chunks(struct mg_str rest, struct mg_arena *a, struct mg_text_message *m, struct mg_heap *body)
+static int read_chunks(struct mg_str rest, struct mg_arena *a, struct mg_http_text_message *m, struct mg_grown *body)
 {
     struct mg_refusal no;
     struct mg_str line;
@@ -123,7 +123,7 @@ static int read_chunks(struct mg_str rest, struct mg_arena *a, struct mg_text_me
             return MG_EPROTO;
         if (size == 0)
             break;
-        if (size > rest.n || !mg_heap_put(body, rest.p, (size_t)size))
+        if (size > rest.n || !mg_grown_put(body, rest.p, (size_t)size))
             return size > rest.n ? MG_EPROTO : MG_ENOMEM;
         rest = mg_str(rest.p + size, rest.n - (size_t)size);
         if (!next_line(&rest, &line) || line.n)
@@ -135,7 +135,7 @@ static int read_chunks(struct mg_str rest, struct mg_arena *a, struct mg_text_me
     return read_fields(&rest, true, a, m->trailers) == 0 && mg_framing_trailers(m->trailers, &no) == 0 ? 0 : MG_EPROTO;
 }
 
-static int read_body(struct mg_str rest, struct mg_arena *a, struct mg_text_message *m, struct mg_heap *body)
+static int read_body(struct mg_str rest, struct mg_arena *a, struct mg_http_text_message *m, struct mg_grown *body)
 {
     m->says_length = m->head->framing != MG_BODY_CLOSE || rest.n > 0;
     switch (m->head->framing) {
@@ -149,17 +149,17 @@ static int read_body(struct mg_str rest, struct mg_arena *a, struct mg_text_mess
             return MG_EPROTO;
         /* fall through */
     default:
-        return mg_heap_put(body, rest.p, rest.n) ? 0 : MG_ENOMEM;
+        return mg_grown_put(body, rest.p, rest.n) ? 0 : MG_ENOMEM;
     }
 }
 
-int mg_text_parse(struct mg_str text, int to_method, struct mg_arena *a, struct mg_text_message *m, struct mg_heap *body)
+int mg_http_text_parse(struct mg_str text, int to_method, struct mg_arena *a, struct mg_http_text_message *m, struct mg_grown *body)
 {
     struct mg_refusal no;
     struct mg_str line;
     int rc;
 
-    *m = (struct mg_text_message){ .head = mg_arena_zalloc(a, sizeof(*m->head)) };
+    *m = (struct mg_http_text_message){ .head = mg_arena_zalloc(a, sizeof(*m->head)) };
     if (!m->head)
         return MG_ENOMEM;
     if (!next_line(&text, &line))
