@@ -106,7 +106,7 @@ static void let_in(struct mg_exchange *x)
 static const struct { const char *path, *method; void (*serve)(struct mg_exchange *x); } pages[] = {
     { "/live", "GET", live },       { "/ready", "GET", ready },     { "/status", "GET", status },
     { "/metrics", "GET", metrics }, { "/reload", "POST", reload },
-    { "/release", "POST", let_in },
+    { "/release", "POST", let_in }, { "/traces", "GET", mg_admin_traces },
 };
 
 static void serve(struct mg_exchange *x)
@@ -124,7 +124,11 @@ static void serve(struct mg_exchange *x)
             mg_answer_not_allowed(x, MG_STR("POST"), MG_STR("ask with POST\n"));
         return;
     }
-    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics, POST /reload and POST /release\n"));
+    if (mg_str_starts(x->path, MG_STR("/traces/")) && (x->req->method == MG_M_GET || x->req->method == MG_M_HEAD)) {
+        mg_admin_trace(x, mg_str(x->path.p + 8, x->path.n - 8));
+        return;
+    }
+    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics, /traces, POST /reload and POST /release\n"));
 }
 
 static void started(struct mg_gateway *g)

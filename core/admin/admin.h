@@ -4,6 +4,9 @@
  *   GET  /ready     200 when it serves, 503 while it starts or drains
  *   GET  /status    JSON: version, snapshot, last reload, workers, listeners, upstreams
  *   GET  /metrics   Prometheus text
+ *   GET  /traces    the traces that are kept: after=SERIAL, route=ID, status=404|5xx|400-499, form=json|text; follow=WORD has some more made
+ *                   for ten seconds: a share of all requests (sample=0.01; all by default) that fit
+ *   GET  /traces/ID one of them: form=json|text
  *   POST /reload    loads the config anew: 200, or 422 with every mistake
  *   POST /release   ?plugin=NAME, or all: out of quarantine, and loads the config anew
  *
@@ -17,6 +20,9 @@
 /* Before mg_gateway_run: the admin listener's requests come here. */
 void mg_admin_install(void);
 
+/* traces.c */
+void mg_admin_traces(struct mg_exchange *x);
+void mg_admin_trace(struct mg_exchange *x, struct mg_str id);
 /* JSON text from malloc, or NULL. */
 char *mg_admin_status(const struct mg_gateway *g);
 /* Metrics of plugins and of the core, from malloc; p NULL when out of memory. */

@@ -14,6 +14,7 @@ int mg_cmd_run(int argc, char **argv);
 int mg_cmd_reload(int argc, char **argv);
 int mg_cmd_echo(int argc, char **argv);
 int mg_cmd_version(int argc, char **argv);
+int mg_cmd_trace(int argc, char **argv);
 int mg_cmd_test(int argc, char **argv);
 int mg_cmd_check(int argc, char **argv);
 int mg_cmd_routes(int argc, char **argv);

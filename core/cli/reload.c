@@ -1,18 +1,10 @@
 /* reload.c - `moongate reload`: ask the admin listener of a running gateway, or signal its process. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-#include "cli/cli.h"
-#include "config/config.h"
-#include "net/resolver.h"
-
-enum { ANSWER_MAX = 1 << 20, WAIT_S = 120 };
+#include "cli/ask.h"
 
 static const struct mg_option options[] = {
     { "config", 'c', "FILE", "ask the admin listener that this config names", false },
@@ -44,97 +36,20 @@ static int signal_process(const char *path)
     return MG_EXIT_OK;
 }
 
-/* The config's own word on its admin listener: "127.0.0.1:9901", or a table that begins with it. */
-static char *admin_of(const char *path)
-{
-    struct mg_config *config = NULL;
-    struct mg_error err = { 0 };
-    const struct mg_value *v;
-    char *text = NULL;
-
-    if (mg_config_load(path, &config, &err) != 0) {
-        mg_cli_fail(&about, "%s", err.message);
-        return NULL;
-    }
-    v = mg_value_get(config->root, "admin");
-    if (v && v->kind == MG_V_TABLE)
-        v = mg_value_at(v, 0);
-    if (v && v->kind == MG_V_STRING)
-        text = strndup(v->text.p, v->text.n);
-    else
-        mg_cli_fail(&about, "%s has no admin listener: use --pid-file", path);
-    mg_config_free(config);
-    return text;
-}
-
-static int connect_to(const char *address)
-{
-    struct timeval wait = { .tv_sec = WAIT_S };
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    const char *colon = strrchr(address, ':');
-    const struct sockaddr *sa = (const struct sockaddr *)&un;
-    socklen_t n = sizeof un;
-    struct mg_address a;
-    int fd;
-
-    if (strncmp(address, "unix:", 5) == 0) {
-        snprintf(un.sun_path, sizeof un.sun_path, "%s", address + 5);
-    } else if (colon && mg_address_parse(mg_str(address, (size_t)(colon - address)), atoi(colon + 1), &a) == 0) {
-        sa = (const struct sockaddr *)&a.sa;
-        n = sa->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    } else {
-        mg_cli_fail(&about, "\"%s\" is no address", address);
-        return -1;
-    }
-    fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-        if (connect(fd, sa, n) == 0)
-            return fd;
-        close(fd);
-    }
-    mg_cli_fail(&about, "%s: %s", address, strerror(errno));
-    return -1;
-}
-
-static char *exchange(int fd)
-{
-    static const char request[] = "POST /reload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    char *text = malloc(ANSWER_MAX + 1);
-    size_t n = 0;
-    ssize_t got = 1;
-
-    if (text && send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1)
-        got = 0;
-    while (text && got > 0 && n < ANSWER_MAX) {
-        got = recv(fd, text + n, ANSWER_MAX - n, 0);
-        n += got > 0 ? (size_t)got : 0;
-    }
-    if (text)
-        text[n] = '\0';
-    return text;
-}
-
 static int ask(const char *address)
 {
-    int fd = connect_to(address), status = 0;
-    char *text, *body;
+    static const char request[] = "POST /reload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    struct mg_asked answer;
+    int status;
 
-    if (fd < 0)
+    if (mg_cli_ask(&about, address, NULL, false, mg_str(request, sizeof request - 1), &answer) != 0)
         return MG_EXIT_FAILED;
-    text = exchange(fd);
-    close(fd);
-    body = text ? strstr(text, "\r\n\r\n") : NULL;
-    if (!body || sscanf(text, "HTTP/1.%*d %d", &status) != 1) {
-        free(text);
-        return mg_cli_fail(&about, "%s gave no answer", address);
-    }
-    body += 4;
+    status = answer.status;
     if (status == 200)
-        printf("ok: %s\n", body);
+        printf("ok: %s\n", answer.body.p);
     else
-        mg_cli_fail(&about, status == 422 ? "refused; what was in force still is\n%s" : "%s", body);
-    free(text);
+        mg_cli_fail(&about, status == 422 ? "refused; what was in force still is\n%s" : "%s", answer.body.p);
+    free(answer.text);
     return status == 200 ? MG_EXIT_OK : MG_EXIT_FAILED;
 }
 
@@ -158,7 +73,7 @@ int mg_cmd_reload(int argc, char **argv)
         mg_cli_fail(&about, "which gateway? (-c, --admin or --pid-file)");
         return MG_EXIT_USAGE;
     }
-    address = admin_of(config);
+    address = mg_cli_admin(&about, config);
     if (!address)
         return MG_EXIT_FAILED;
     code = ask(address);

@@ -101,7 +101,6 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
     x->answer_head = NULL;
     if (x->worker->accounts)
         mg_account_add(&x->worker->accounts[e->account].errors, 1);
-    mg_watch_failed(e);
     if (x->trace)
         mg_trace_why(x, mg_str_c(why));
     if (!e->continue_on_error || e->observe)

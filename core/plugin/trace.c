@@ -5,6 +5,8 @@
 #include "exchange/consumer.h"
 #include "pdk/problem.h"
 
+#include <stdio.h>
+
 /* ---- secrets ------------------------------------------------------------------------------------ */
 
 static const struct mg_str usual[] = {
@@ -112,6 +114,7 @@ static void note_exchange(struct mg_trace *t, struct mg_exchange *x)
     t->upstream = kept_text(t, x->upstream ? x->upstream->name : mg_str(NULL, 0));
     t->target = kept_text(t, x->target_text);
     t->consumer = kept_text(t, x->consumer ? x->consumer->name : mg_str(NULL, 0));
+    snprintf(t->id, sizeof t->id, "%.*s", (int)mg_exchange_id(x).n, mg_exchange_id(x).p);
     t->failure = kept_text(t, mg_str_c(x->failure));
     t->status = x->res ? x->res->status : 0;
     t->source = x->source;

@@ -23,39 +23,32 @@ enum effect { WOULD_ANSWER, WOULD_FAIL, WOULD_REQUEST, WOULD_REQUEST_BODY, WOULD
               WOULD_KINDS };
 static const char *const effects[WOULD_KINDS] = { "answer", "error", "request", "request_body", "response", "response_body", "upstream", "consumer" };
 
-static int observed_metric, errors_metric;
+static int observed_metric;
 static pthread_once_t declared = PTHREAD_ONCE_INIT;
-
-static int counter(const char *name, const char *help, const char *labels)
-{
-    return mg_metric(MG_METRIC_COUNTER, name, strlen(name), help, strlen(help), labels, strlen(labels), "", 0);
-}
 
 static void declare(void)
 {
-    observed_metric = counter("moongate_observed_total", "What entries with mode = \"observe\" would have done.", "plugin,route,effect");
-    errors_metric = counter("moongate_plugin_errors_total", "Calls of plugins that failed.", "plugin,route");
+    static const char name[] = "moongate_observed_total", help[] = "What entries with mode = \"observe\" would have done.",
+                      labels[] = "plugin,entry,route,effect";
+
+    observed_metric = mg_metric(MG_METRIC_COUNTER, name, sizeof name - 1, help, sizeof help - 1, labels, sizeof labels - 1, "", 0);
 }
 
-void mg_watch_failed(const struct mg_chain_entry *e)
+void mg_watch_metrics(void)
 {
-    struct mg_str values[2] = { e->scope.plugin, e->scope.route };
-
     pthread_once(&declared, declare);
-    if (errors_metric > 0)
-        mg_metric_add(errors_metric, values, 2, 1);
 }
 
 static void count(const struct mg_chain_entry *e, unsigned kinds)
 {
-    struct mg_str values[3] = { e->scope.plugin, e->scope.route };
+    struct mg_str values[4] = { mg_str_c(e->plugin->name), e->scope.plugin, e->scope.route };
 
     pthread_once(&declared, declare);
     for (int i = 0; i < WOULD_KINDS && observed_metric > 0; i++) {
         if (!(kinds >> i & 1))
             continue;
-        values[2] = mg_str_c(effects[i]);
-        mg_metric_add(observed_metric, values, 3, 1);
+        values[3] = mg_str_c(effects[i]);
+        mg_metric_add(observed_metric, values, 4, 1);
     }
 }
 

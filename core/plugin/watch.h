@@ -38,7 +38,7 @@ enum mg_verdict mg_watch_end(struct mg_exchange *x, const struct mg_chain_entry 
 enum mg_verdict mg_watch_refused(struct mg_exchange *x, const struct mg_chain_entry *e, int phase);
 /* It waited too long, and is passed over (v: MG_ERROR, or MG_CONTINUE when undone). */
 enum mg_verdict mg_watch_late(struct mg_exchange *x, const struct mg_chain_entry *e, int phase, enum mg_verdict v);
-/* An entry failed: counted by plugin and route. */
-void mg_watch_failed(const struct mg_chain_entry *e);
+/* Declare the counter, so that a scrape shows it before anything is counted. Any thread. */
+void mg_watch_metrics(void);
 
 #endif

@@ -4,6 +4,7 @@
  * waits, while the other leg's output is over its mark. The two *_flow functions derive that from the state. */
 #include "proxy/run.h"
 #include "base/log.h"
+#include "proxy/traces.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
 
@@ -279,6 +280,8 @@ void mg_pieces_begin_response(struct mg_exchange *x)
     mg_forward_response(x);
     if (x->close_after)
         x->res->closes = true;
+    if (x->trace)
+        mg_traces_answer(x);
     x->response_started = true;
     rc = down->ops->send_head(down, x->res, MG_MORE);
     if (rc < 0) {

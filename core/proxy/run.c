@@ -12,6 +12,7 @@
 #include "pdk/client.h"
 #include "pdk/problem.h"
 #include "plugin/watch.h"
+#include "proxy/traces.h"
 
 void (*mg_proxy_admin)(struct mg_exchange *x);
 
@@ -81,6 +82,8 @@ void mg_run_end(struct mg_exchange *x)
         mg_chain_begin(x, MG_ON_LOG);
         mg_chain_run(x);
     }
+    if (x->trace)
+        mg_traces_end(x);
     atomic_store_explicit(&x->worker->requests,
                           atomic_load_explicit(&x->worker->requests, memory_order_relaxed) + 1, memory_order_relaxed);
     x->state = MG_ST_END;
@@ -490,6 +493,8 @@ static void on_head(struct mg_leg *leg, struct mg_head *head)
         x->chain = &no_chain;
         mg_proxy_admin(x);
     } else if (rc == 0) {
+        if (mg_traces_may_want(x))
+            mg_traces_begin(x);
         x->state = MG_ST_REWRITE;
     } else if (rc == MG_ENOMEM) {
         begin_all(x);

@@ -30,6 +30,8 @@ struct mg_listener_conf {
     struct mg_str id;                /* address in canonical form: the key by which sockets are kept over reloads */
 };
 
+struct mg_debug_conf;
+
 enum mg_forwarded_mode { MG_FWD_X = 1, MG_FWD_RFC7239 = 2 }; /* flags: which fields are sent upstream */
 
 struct mg_snapshot {
@@ -57,6 +59,7 @@ struct mg_snapshot {
     const struct mg_cidr *trusted;   /* trusted_proxies */
     size_t trusted_n;
     bool trust_unix;
+    const struct mg_debug_conf *debug; /* proxy/traces.h; NULL: no header asks for a trace */
     int forwarded;                   /* enum mg_forwarded_mode flags; X by default */
     struct mg_str via;               /* pseudonym, "moongate"; "" sends none */
     struct mg_str via10, via11;      /* "1.0 moongate", "1.1 moongate" */

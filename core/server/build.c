@@ -175,7 +175,7 @@ static int top(struct mg_making *m)
     check_user(m);
     check_token(m, c->via, "via", false);
     check_token(m, c->server, "server", true);
-    if (trusted(m) != 0 || errors(m) != 0 || shared(m) != 0)
+    if (trusted(m) != 0 || errors(m) != 0 || shared(m) != 0 || mg_make_debug(m) != 0)
         return MG_ENOMEM;
     return resolver(m);
 }

@@ -29,6 +29,8 @@ int mg_make_listeners(struct mg_making *m);
 int mg_make_upstreams(struct mg_making *m);
 int mg_make_global_chain(struct mg_making *m, struct mg_chain_entry ***entries, int *n);
 int mg_make_routes(struct mg_making *m, struct mg_chain_entry **global, int global_n);
+/* The config's `debug`: m->s->debug. */
+int mg_make_debug(struct mg_making *m);
 /* From a table of them by name, or NULL: none. */
 int mg_make_consumers(struct mg_making *m, const struct mg_value *map);
 

@@ -15,6 +15,8 @@
 #include "server/outgoing.h"
 #include "server/user.h"
 #include "server/watch.h"
+#include "plugin/watch.h"
+#include "proxy/traces.h"
 
 enum { DRAIN_LOOK_MS = 20 };
 
@@ -370,11 +372,13 @@ int mg_gateway_run(const struct mg_gateway_options *options, struct mg_binder *b
         free(g);
         return 1;
     }
+    mg_watch_metrics();
     if (mg_gateway_on_start)
         mg_gateway_on_start(g);
     mg_reload_ask(&g->reload, NULL);
     uv_run(&g->control.worker.loop.uv, UV_RUN_DEFAULT);
     deinit(g);
+    mg_traces_free();
     mg_crash_thread_leave();
     code = g->exit_code;
     free(g);

@@ -205,6 +205,17 @@ static const struct mg_field quarantine_fields[] = {
     { .name = "window", .type = MG_DURATION, .offset = 8, .preset = "5m", RANGE(1000, DAY), .doc = "Within this time." },
     { 0 }
 };
+static const struct mg_field debug_secret = { .type = MG_STRING, AT_LEAST(16) };
+#define DEBUG_AT(member) AT(struct mg_conf, debug.member) - offsetof(struct mg_conf, debug)
+static const struct mg_field debug_fields[] = {
+    { .name = "secret", .type = MG_LIST, .item = &debug_secret, .item_bytes = sizeof(struct mg_str), .single = true, DEBUG_AT(secrets), .required = true,
+      AT_LEAST(1), .secret = true, .doc = "What the header must hold." },
+    { .name = "header", .type = MG_STRING, DEBUG_AT(header), .preset = "x-moongate-debug", .pattern = "[A-Za-z0-9-]{1,64}", .doc = "The header that asks." },
+    { .name = "networks", TEXTS, DEBUG_AT(networks), .doc = "Clients that may ask." },
+    { .name = "mask", TEXTS, DEBUG_AT(mask), .doc = "Names whose values are not shown." },
+    { .name = "keep", .type = MG_INT, DEBUG_AT(keep), .preset = "100", RANGE(1, 1000), .doc = "How many traces are kept." },
+    { 0 }
+};
 static const struct mg_field lua_fields[] = {
     { .name = "memory", .type = MG_SIZE, .offset = 0, .preset = "256m", RANGE(1 << 20, 64e9), .doc = "Most memory of each Lua VM." },
     { 0 }
@@ -241,6 +252,7 @@ const struct mg_field mg_schema[] = {
     { .name = "resolver", .type = MG_TABLE, AT(struct mg_conf, resolver), .fields = resolver_fields, .preset = "{}", .doc = "Name resolution." },
     { .name = "shared", .type = MG_MAP, AT(struct mg_conf, shared), .item = &shared_item, .item_bytes = sizeof(struct mg_conf_shared),
       .doc = "Sizes of dictionaries shared by all workers." },
+    { .name = "debug", .type = MG_TABLE, AT(struct mg_conf, debug), .fields = debug_fields, .doc = "Who may ask for a trace." },
     { .name = "lua", .type = MG_TABLE, AT(struct mg_conf, lua), .fields = lua_fields, .preset = "{}", .doc = "Bounds of Lua." },
     { 0 }
 };

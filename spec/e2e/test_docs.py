@@ -70,6 +70,7 @@ TABLES = {
     "log_fields": ("Log, name resolution, Lua", "log."),
     "resolver_fields": ("Log, name resolution, Lua", "resolver."),
     "quarantine_fields": ("Log, name resolution, Lua", "quarantine."),
+    "debug_fields": ("Debug", "debug."),
     "lua_fields": ("Log, name resolution, Lua", "lua."),
 }
 SAID_IN_PROSE = {"connect", "first_byte", "upstream_idle", "timeouts", "keepalive"}

@@ -107,3 +107,17 @@ def test_the_image_installs_every_library_that_is_needed():
     needed = {package for program in (MOONGATE, *TREE.rglob("plugins/*.so")) for package in packages_of(program)}
     assert len(needed) > 4
     assert needed - {"libc6", "libgcc-s1"} <= set(image.split()), needed
+
+
+def test_the_example_of_observe_mode_refuses_nobody_and_tells_whom_it_would(gateway, upstream):
+    u = upstream()
+    config = (ROOT / "examples/observe.lua").read_text()
+    env = dict(PORT="0", ADMIN_PORT="0", UPSTREAM=u.url, DEBUG_SECRET="only-for-operators")
+    g = gateway(config, env=env)
+    assert [g.ask(target="/orders/7").status for _ in range(3)] == [200] * 3
+    assert u.last.headers.get("x-gateway") == "moongate"
+    g.wait_log("it would have answered 401")
+    g.wait_log("it would have answered 429")
+    said = harness.run("trace", "--admin", f"127.0.0.1:{g.admin_port}", f"http://127.0.0.1:{g.port}/orders/7",
+                       env=dict(os.environ, MOONGATE_DEBUG_SECRET="only-for-operators"))
+    assert said.returncode == 0 and "[only observes]" in said.stdout and "would: answer: 401" in said.stdout, said.stdout + said.stderr
