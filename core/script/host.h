@@ -27,6 +27,7 @@ struct mg_script_now {
     double handle;          /* the exchange that runs */
     int32_t can_wait;       /* may it yield? */
     int32_t has_beside;     /* Lua sets it when it keeps values of its own beside the exchange's ctx */
+    int32_t observes;       /* an entry with mode = "observe": its index + 1, as its values are its own; else 0 */
 };
 
 struct mg_lua_plugin {

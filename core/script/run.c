@@ -202,6 +202,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     vm->now.handle = (double)x->handle;
     vm->now.can_wait = c->phase != MG_ON_LOG;
     vm->now.has_beside = 0;
+    vm->now.observes = mg_entry_observes(x) ? x->entry + 1 : 0;
     rc = lua_resume(c->co, args);
     if (vm->now.has_beside)
         mg_script_keeps_beside(vm, x);

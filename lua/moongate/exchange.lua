@@ -444,9 +444,21 @@ end
 local uintptr_t = typeof("uintptr_t")
 local function handle_of(c) return tonumber(cast(uintptr_t, cast(x_t, c))) end
 
+-- What an entry that only observes has set is under a name that nobody else asks for.
+local gone = {}
+local function own(name) return now.observes .. "\0" .. name end
+
 local function beside_get(c, name)
   local mine = beside[handle_of(c)]
-  return mine and mine[name]
+  if not mine then return nil end
+  if now.observes ~= 0 then
+    local value = mine[own(name)]
+    if value ~= nil then
+      if value == gone then return nil end
+      return value
+    end
+  end
+  return mine[name]
 end
 
 local function beside_set(c, name, value)
@@ -458,6 +470,10 @@ local function beside_set(c, name, value)
     beside[handle] = mine
     beside_n = beside_n + 1
     now.has_beside = 1
+  end
+  if now.observes ~= 0 then
+    name = own(name)
+    if value == nil then value = gone end
   end
   mine[name] = value
 end

@@ -8,7 +8,7 @@ local ffi = require "ffi"
 
 ffi.cdef(cdef)
 ffi.cdef [[
-struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; };
+struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int32_t observes; };
 ]]
 
 local C, cast = ffi.C, ffi.cast
