@@ -23,6 +23,8 @@ struct mg_redis_reply;  /* service/redis.h */
 struct mg_calls;        /* service/http.h */
 struct mg_op_kind;
 struct mg_body_more;    /* plugin/body.h */
+struct mg_brought;      /* service/brought.h */
+struct mg_store;        /* service/store.h */
 
 /* One asynchronous operation that a plugin started. */
 struct mg_op {
@@ -164,6 +166,8 @@ struct mg_exchange {
     struct mg_redis_reply *redis;   /* replies that its operations got (service/redis.h) */
     bool has_redis;                 /* the arena frees them */
     struct mg_calls *calls;         /* its own HTTP requests; NULL before the first (service/http.h) */
+    struct mg_brought *brought;     /* results of ended operations (service/brought.h) */
+    bool brought_defer;
     void *script;                   /* the Lua host's part of this exchange */
     struct mg_script *script_host;  /* the snapshot's Lua (core/script); NULL when it has none */
     struct mg_timer plugin_timer;   /* plugin wait */
@@ -200,6 +204,8 @@ struct mg_snapshot_view {
     const struct mg_upstream_spec *(*upstream)(const struct mg_snapshot *s, struct mg_str name);
     /* The shape of the gateway's own answers; NULL: RFC 9457. */
     const struct mg_template *(*error_body)(const struct mg_snapshot *s, struct mg_str *type);
+    /* NULL: the config names none. */
+    struct mg_store *(*store)(const struct mg_snapshot *s);
 };
 extern const struct mg_snapshot_view mg_snapshot_view;
 

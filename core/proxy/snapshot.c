@@ -17,4 +17,9 @@ static const struct mg_template *error_body(const struct mg_snapshot *s, struct 
     return s->error_body;
 }
 
-const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body };
+static struct mg_store *store(const struct mg_snapshot *s)
+{
+    return s->store;
+}
+
+const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body, .store = store };

@@ -75,6 +75,8 @@ struct mg_snapshot {
     int64_t quarantine_window_ms;    /* 5 min */
     struct mg_resolver_conf resolver;
     struct mg_str digest;
+    struct mg_str store_path;        /* "": none */
+    struct mg_store *store;          /* opened when the gateway takes the snapshot up (server/reload.c); NULL: none */
     const struct mg_shared_size *shared; /* of the dictionaries that the config names */
     size_t shared_n;
 };

@@ -7,6 +7,7 @@
  * made is freed, the config runs once more to find lines, and nothing else has happened. */
 #include "server/build_parts.h"
 #include "server/instances.h"
+#include "service/store.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -148,6 +149,15 @@ static int shared(struct mg_making *m)
     return 0;
 }
 
+static void store(struct mg_making *m)
+{
+    struct mg_error err = { 0 };
+
+    m->s->store_path = m->conf.store;
+    if (m->conf.store.n && mg_store_check(m->conf.store.p, &err) != 0)
+        mg_check_add(&m->check, mg_value_get(m->config->root, "store"), "%s", err.message);
+}
+
 static int top(struct mg_making *m)
 {
     struct mg_snapshot *s = m->s;
@@ -173,6 +183,7 @@ static int top(struct mg_making *m)
     *m->response_limits = (struct mg_h1_limits){ .head_bytes = (uint32_t)c->limits.head, .target_bytes = (uint32_t)c->limits.target,
                                                  .headers_max = (uint32_t)c->limits.headers, .trailer_bytes = (uint32_t)c->limits.trailers };
     check_user(m);
+    store(m);
     check_token(m, c->via, "via", false);
     check_token(m, c->server, "server", true);
     if (trusted(m) != 0 || errors(m) != 0 || shared(m) != 0 || mg_make_debug(m) != 0)
@@ -250,6 +261,7 @@ void mg_snapshot_free(struct mg_snapshot *s)
     if (s->script)
         mg_script_free(s->script);
     mg_registry_free(s->registry);
+    mg_store_unref(s->store);
     mg_arena_deinit(&s->arena);
     mg_config_free(s->config);
     free(s);

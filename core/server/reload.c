@@ -1,7 +1,9 @@
 #include "server/reload.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <malloc.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -11,6 +13,7 @@
 #include "server/build.h"
 #include "server/gateway.h"
 #include "server/instances.h"
+#include "service/store.h"
 
 enum { SWEEP_MS = 50, RESOLVE_MS = 2000, END_MS = 10000 };
 
@@ -96,6 +99,22 @@ static int open_scripts(struct mg_reload_job *job, struct mg_error *err)
     return 0;
 }
 
+/* Its files become those of the user that we are about to become. */
+static int open_store(struct mg_snapshot *s, struct mg_error *err)
+{
+    struct passwd *user = s->user.n ? getpwnam(s->user.p) : NULL;
+    struct group *group = s->group.n ? getgrnam(s->group.p) : NULL;
+
+    if (!s->store_path.n)
+        return 0;
+    s->store = mg_store_open(s->store_path.p, err);
+    if (!s->store)
+        return err->code;
+    if (user && geteuid() == 0)
+        mg_store_chown(s->store, user->pw_uid, group ? group->gr_gid : user->pw_gid);
+    return 0;
+}
+
 static void run_build(struct mg_job *j)
 {
     struct mg_reload_job *job = mg_container(j, struct mg_reload_job, job);
@@ -107,7 +126,7 @@ static void run_build(struct mg_job *j)
     }
     if (mg_addresses_name(job->build.snapshot) != 0)
         mg_fail(&err, MG_ENOMEM, "out of memory");
-    if (err.code != 0 || open_scripts(job, &err) != 0 || mg_addresses_open(job->gateway, job->build.snapshot, &job->opened, &err) != 0) {
+    if (err.code != 0 || open_store(job->build.snapshot, &err) != 0 || open_scripts(job, &err) != 0 || mg_addresses_open(job->gateway, job->build.snapshot, &job->opened, &err) != 0) {
         job->build.mistakes = text_of(&err);
         mg_snapshot_free(job->build.snapshot);
         job->build.snapshot = NULL;

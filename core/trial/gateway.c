@@ -1,5 +1,6 @@
 /* A whole config under test: built as `moongate run` builds it, with nothing opened. Its scripts run in VMs of its own snapshot, the
  * spec's functions in the spec's. */
+#include "service/store.h"
 #include "trial/sim.h"
 #include "server/build.h"
 #include "server/instances.h"
@@ -124,6 +125,8 @@ static char *build(struct mg_sim_gateway *g, const char *path)
     if (mg_snapshot_build(&b) != 0)
         return mistakes_of(&b, &err);
     g->snapshot = b.snapshot;
+    if (b.snapshot->store_path.n)
+        b.snapshot->store = mg_store_open(NULL, &err);
     if (b.snapshot->script && mg_script_open(b.snapshot->script, 0, &err) != 0)
         return mistakes_of(&b, &err);
     if (mg_instances_enter(b.snapshot, 0, &err) != 0)

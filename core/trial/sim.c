@@ -441,6 +441,7 @@ static void prepare_chain_alone(struct mg_sim *sim)
     sim->route.first_byte_ms = -1;
     sim->snapshot.script = sim->trial->script;
     sim->snapshot.registry = sim->trial->registry;
+    sim->snapshot.store = sim->trial->store;
     mg_sim_config(sim);
     sim->snapshot.global = sim->route.chain;
 }

@@ -23,6 +23,7 @@ struct mg_trial {
     struct mg_script *script;
     struct mg_vm *vm;
     struct mg_registry *registry;
+    struct mg_store *store;          /* in memory: the file's specs share it */
     int64_t monotonic_us, wall_us;   /* the simulated clocks */
     const struct mg_trial_options *options;
     struct mg_trial_sum *sum;

@@ -1,5 +1,6 @@
 /* Finding spec files and running them. */
 #include "trial/trial.h"
+#include "service/store.h"
 #include "base/clock.h"
 #include "base/sink.h"
 #include "pdk/quota.h"
@@ -327,6 +328,9 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     t->wall_us = first_wall_us;
     mg_clock_set(t->monotonic_us, t->wall_us);
     mg_world_open(t);
+    t->store = mg_store_open(NULL, err);
+    if (!t->store)
+        return err->code;
     t->vm = mg_vm_new(t->script, true, err);
     if (!t->vm)
         return err->code;
@@ -356,6 +360,7 @@ static void close_trial(struct mg_trial *t)
     }
     if (t->worker.loop.owner)
         mg_worker_deinit(&t->worker);
+    mg_store_unref(t->store);
     if (t->registry)
         mg_registry_free(t->registry);
     mg_sink_capture(NULL, NULL);

@@ -576,6 +576,35 @@ int mg_shared_stats(struct mg_shared *d, struct mg_shared_stat *out);
 /* ---- what was computed before: a cache --------------------------------------------------------- */
 
 /* ---- what must survive a restart: a store ------------------------------------------------------ */
+/* Keys and values in the SQLite file that the config names (`store = "state.db"`; MG_ECONF when it names none). Every call but the last
+ * three starts an operation (see "waiting": its number, or a negative code; the same phases) that is done on a thread of its
+ * own, and ends when what it wrote is on the disk. A plugin sees its own keys only, in spaces that it names (0 to 64 bytes). Keys are 1 to
+ * 1024 bytes, texts at most 1 MiB (MG_ETOOBIG). A time to live is in milliseconds of the wall clock; 0: for ever; < 0: MG_EINVAL. Status
+ * when it ends: as below, or MG_EBUSY (too many wait, or another process holds the file), MG_EIO (full disk, damaged file: none of what
+ * was asked at that moment was done; the log says why), MG_ENOMEM. One that is cancelled may still be done. */
+
+/* Status 0, or MG_ENOENT. The value: mg_store_value. */
+int mg_store_get(struct mg_x *x, const char *space, size_t space_n, const char *key, size_t key_n);
+/* when: enum mg_shared_when. value: a text, number or boolean. Status 0, MG_EEXIST (add), MG_ENOENT (replace). */
+int mg_store_set(struct mg_x *x, const char *space, size_t space_n, const char *key, size_t key_n, int when, const struct mg_datum *value,
+                 int64_t ttl_ms);
+/* Compare and set: when the value is `expected` (MG_NIL: absent), it becomes `value` (MG_NIL: deleted). Status 0, or MG_EEXIST: it is
+ * another one, which mg_store_value gives. */
+int mg_store_swap(struct mg_x *x, const char *space, size_t space_n, const char *key, size_t key_n, const struct mg_datum *expected,
+                  const struct mg_datum *value, int64_t ttl_ms);
+/* Status 0, or MG_ENOENT: it was absent. */
+int mg_store_delete(struct mg_x *x, const char *space, size_t space_n, const char *key, size_t key_n);
+/* Add to a number; an absent one begins at `init`, with that time to live. Status 0 (the sum: mg_store_value), or MG_EINVAL: not a number. */
+int mg_store_incr(struct mg_x *x, const char *space, size_t space_n, const char *key, size_t key_n, double by, double init, int64_t ttl_ms);
+/* At most `limit` (1 to 1000) rows whose keys begin with `prefix`, in the order of their bytes, after the key `after` (empty: from the
+ * first). Fewer come when they are larger than 4 MiB together. Status: how many (mg_store_row); 0: no more. */
+int mg_store_list(struct mg_x *x, const char *space, size_t space_n, const char *prefix, size_t prefix_n, const char *after, size_t after_n,
+                  int limit);
+
+/* What an ended operation brought; texts live until the exchange ends or mg_store_forget. MG_ENOENT: no such operation, or no such row. */
+int mg_store_value(struct mg_x *x, int op, struct mg_datum *out);
+int mg_store_row(struct mg_x *x, int op, int i, struct mg_str *key, struct mg_datum *value);
+int mg_store_forget(struct mg_x *x, int op);
 
 /* ---- logging and metrics ---------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ local mg = {
   quota = require "moongate.quota",
   shared = require "moongate.shared",
   redis = require "moongate.redis",
+  store = require "moongate.store",
   template = require "moongate.template",
   http = require "moongate.http",
 }
