@@ -16,9 +16,10 @@
  * answered that it did nothing (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, a former master's READONLY).
  *
  * Through the seam (exchange/outside.h), service "redis": the question is the command in RESP (a pipeline: its commands one
- * after the other; a transaction: MULTI … EXEC), the answer the reply in RESP (a pipeline: its replies one after the other).
- * With a negative status the answer is the reason as text. "redis.subscribe": the SUBSCRIBE or PSUBSCRIBE command, no answer.
- * "redis.receive": an empty question; the answer is the pushed message in RESP. */
+ * after the other; a transaction: MULTI … EXEC), the answer the reply in RESP (a pipeline: its replies one after the other; a
+ * transaction: EXEC's, which may have those of the other commands before it). With a negative status the answer is the reason as
+ * text. "redis.subscribe": the SUBSCRIBE or PSUBSCRIBE command; no answer is looked at. "redis.receive": the question is RECEIVE (a
+ * command that Redis does not have), the answer the pushed message in RESP: message, channel, payload. */
 #ifndef MG_SERVICE_REDIS_H
 #define MG_SERVICE_REDIS_H
 

@@ -115,16 +115,15 @@ static int read_answer(struct mg_redis_reply *into, struct mg_str answer, bool i
 
     if (rc == 0 && is_list)
         rc = mg_redis_reply_list(into, n);
-    while (rc == 0 && got < n) {
-        rc = mg_redis_reader_next(reader, part);
-        if (rc == 1) {
-            rc = mg_redis_reply_join(into, part);
-            mg_redis_reply_clear(part);
-            got++;
-        } else if (rc == 0) {
-            rc = MG_EPROTO; /* fewer than were asked for */
-        }
+    while (rc == 0 && (rc = mg_redis_reader_next(reader, part)) == 1) {
+        if (!is_list)
+            mg_redis_reply_clear(into); /* a transaction: the last one counts */
+        rc = is_list && got == n ? MG_EPROTO : mg_redis_reply_join(into, part);
+        mg_redis_reply_clear(part);
+        got++;
     }
+    if (rc == 0 && got < n)
+        rc = MG_EPROTO;
     mg_redis_reply_finish(into);
     mg_redis_reply_free(part);
     mg_redis_reader_free(reader);

@@ -56,6 +56,8 @@ static int save_message(struct mg_op *op, struct mg_str *answer)
     return rc == 0 && answer->p ? 0 : MG_ENOMEM;
 }
 
+static const struct mg_op_kind receive_kind;
+
 static int load_message(struct mg_op *op, int status, struct mg_str answer)
 {
     struct mg_redis_reply *r = mg_redis_reply_new(0);
@@ -64,9 +66,11 @@ static int load_message(struct mg_op *op, int status, struct mg_str answer)
 
     if (rc == 0 && status < 0)
         rc = mg_redis_reply_say(r, answer);
-    else if (rc == 0 && answer.n)
+    else if (rc == 0 && (answer.n || op->kind == &receive_kind))
         rc = mg_redis_reader_feed(reader, answer.p, answer.n) == 0 && mg_redis_reader_next(reader, r) == 1 ? 0 : MG_EPROTO;
     mg_redis_reader_free(reader);
+    if (rc < 0 && r)
+        mg_redis_reply_say(r, MG_STR("redis: the answer that was given is no message"));
     mg_redis_reply_keep(op->x, op->id, r);
     return rc < 0 ? rc : status;
 }
@@ -459,7 +463,7 @@ int mg_redis_sub_receive(struct mg_exchange *x, int id, int64_t timeout_ms)
     if (!op)
         return MG_ENOMEM;
     mg_timer_init(&op->timer, on_receive_late);
-    if (mg_outside_takes(op, &receive_kind, mg_str("", 0)))
+    if (mg_outside_takes(op, &receive_kind, MG_STR("*1\r\n$7\r\nRECEIVE\r\n")))
         return op->id;
     if (sub) {
         int op_id = op->id;
