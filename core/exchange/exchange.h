@@ -25,8 +25,9 @@ struct mg_op_kind;
 struct mg_body_more;    /* plugin/body.h */
 struct mg_brought;      /* service/brought.h */
 struct mg_store;        /* service/store.h */
+struct mg_task;         /* plugin/task.h */
 
-/* One asynchronous operation that a plugin started. */
+/* One asynchronous operation that a plugin started. Once it was delivered to its entry, or dropped, its memory may become another one's. */
 struct mg_op {
     struct mg_list node;            /* in x->ops */
     struct mg_exchange *x;
@@ -154,7 +155,11 @@ struct mg_exchange {
     bool told_why;                  /* whoever ran the step has logged why it fails */
     struct mg_list ops;
     int ops_next;
+    struct mg_op *spare_op;         /* ops whose memory may be used again, by `arg` */
     struct mg_list woken_node;      /* in the worker's queue of exchanges with ended ops */
+    struct mg_task *task;           /* this is a task: no client, no request, no response; NULL: an exchange */
+    void (*woken)(struct mg_exchange *x); /* takes the place of mg_exchange_woken; NULL: it does not */
+    bool is_uncounted;              /* not in the worker's exchanges_open */
     void **locals;                  /* mg_x_local, by entry; NULL before the first */
     uint8_t locals_n;
     struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue", mode = "observe"); NULL */
@@ -199,6 +204,13 @@ struct mg_exchange {
 
 /* What the rooms below core/proxy ask of a snapshot. Defined in proxy/snapshot.c. */
 struct mg_consumers;
+struct mg_task_terms {
+    int64_t max, timers;            /* of one worker */
+    int64_t memory;                 /* bytes of a task's arena */
+    int64_t drain_ms;               /* how long one may go on when its snapshot is no longer in force */
+    int slot;                       /* of mg_worker.pins; -1: none */
+    struct mg_script *script;       /* the snapshot's Lua; NULL: none */
+};
 struct mg_snapshot_view {
     const struct mg_consumers *(*consumers)(const struct mg_snapshot *s);
     const struct mg_upstream_spec *(*upstream)(const struct mg_snapshot *s, struct mg_str name);
@@ -206,6 +218,8 @@ struct mg_snapshot_view {
     const struct mg_template *(*error_body)(const struct mg_snapshot *s, struct mg_str *type);
     /* NULL: the config names none. */
     struct mg_store *(*store)(const struct mg_snapshot *s);
+    /* What holds for tasks (plugin/task.h); `out` has the defaults. */
+    void (*tasks)(const struct mg_snapshot *s, struct mg_task_terms *out);
 };
 extern const struct mg_snapshot_view mg_snapshot_view;
 
@@ -238,11 +252,15 @@ struct mg_op *mg_op_start(struct mg_exchange *x, void (*cancel)(struct mg_op *))
 struct mg_op *mg_op_find(struct mg_exchange *x, int id);
 /* Give one up: stopped, forgotten. */
 void mg_op_drop(struct mg_op *op);
+/* It has ended and is being delivered: out of x->ops. Note id and status before. */
+void mg_op_done(struct mg_op *op);
 /* Deliver exchanges with ended ops now; run by the worker in each turn. */
 void mg_ops_deliver(struct mg_worker *w);
 /* It has ended: queued, and on_wake is called in this turn or the next, never inside this call. Worker thread. */
 void mg_op_end(struct mg_op *op, int status);
 void mg_op_cancel_all(struct mg_exchange *x);
+/* Have it woken in this turn or the next, as if an op had ended. */
+void mg_exchange_queue(struct mg_exchange *x);
 /* Set by core/proxy: run the exchanges that have ended ops. Called when the queue is not empty, from the loop's turn. */
 extern void (*mg_exchange_woken)(struct mg_exchange *x);
 

@@ -146,8 +146,9 @@ void mg_exchange_free(struct mg_exchange *x)
     if (w->running == x)
         mg_worker_runs(w, NULL, NULL, 0);
     mg_arena_deinit(&x->arena);
-    atomic_store_explicit(&w->exchanges_open, atomic_load_explicit(&w->exchanges_open, memory_order_relaxed) - 1,
-                          memory_order_relaxed);
+    if (!x->is_uncounted)
+        atomic_store_explicit(&w->exchanges_open, atomic_load_explicit(&w->exchanges_open, memory_order_relaxed) - 1,
+                              memory_order_relaxed);
     x->handle = 0;
     if (w->spare_n < SPARES_MAX) {
         x->next_spare = w->spare_x;

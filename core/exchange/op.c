@@ -14,8 +14,12 @@ static void on_deliver(uv_idle_t *idle)
 
 struct mg_op *mg_op_start(struct mg_exchange *x, void (*cancel)(struct mg_op *))
 {
-    struct mg_op *op = mg_arena_alloc(&x->arena, sizeof *op);
+    struct mg_op *op = x->spare_op;
 
+    if (op)
+        x->spare_op = op->arg;
+    else
+        op = mg_arena_alloc(&x->arena, sizeof *op);
     if (!op)
         return NULL;
     memset(op, 0, sizeof *op);
@@ -54,7 +58,6 @@ static void tell(struct mg_op *op)
 void mg_op_end(struct mg_op *op, int status)
 {
     struct mg_exchange *x = op->x;
-    struct mg_worker *w = x->worker;
 
     if (op->has_ended)
         return;
@@ -62,6 +65,13 @@ void mg_op_end(struct mg_op *op, int status)
     op->status = status;
     if (x->outside && op->kind && !op->is_simulated)
         tell(op);
+    mg_exchange_queue(x);
+}
+
+void mg_exchange_queue(struct mg_exchange *x)
+{
+    struct mg_worker *w = x->worker;
+
     if (!mg_list_empty(&x->woken_node))
         return;
     if (mg_list_empty(&w->woken))
@@ -69,11 +79,27 @@ void mg_op_end(struct mg_op *op, int status)
     mg_list_push(&w->woken, &x->woken_node);
 }
 
+/* A task may wait for as long as the gateway runs, in an arena of bounded size. Who simulates an answer may hold on to the op. */
+static void spare(struct mg_op *op)
+{
+    if (op->is_simulated)
+        return;
+    op->arg = op->x->spare_op;
+    op->x->spare_op = op;
+}
+
 void mg_op_drop(struct mg_op *op)
 {
     mg_list_remove(&op->node);
     if (!op->has_ended && op->cancel)
         op->cancel(op);
+    spare(op);
+}
+
+void mg_op_done(struct mg_op *op)
+{
+    mg_list_remove(&op->node);
+    spare(op);
 }
 
 void mg_op_cancel_all(struct mg_exchange *x)
@@ -100,7 +126,9 @@ void mg_ops_deliver(struct mg_worker *w)
         struct mg_exchange *x = mg_container(mg_list_first(&batch), struct mg_exchange, woken_node);
 
         mg_list_remove(&x->woken_node);
-        if (mg_exchange_woken)
+        if (x->woken)
+            x->woken(x);
+        else if (mg_exchange_woken)
             mg_exchange_woken(x);
     }
 }

@@ -83,6 +83,8 @@ int mg_worker_init(struct mg_worker *w, int index)
     mg_list_init(&w->inbox);
     mg_list_init(&w->woken);
     mg_list_init(&w->clients);
+    mg_list_init(&w->tasks);
+    mg_list_init(&w->alarms);
     rc = uv_mutex_init(&w->inbox_lock);
     if (rc)
         return rc;

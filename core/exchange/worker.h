@@ -34,6 +34,13 @@ struct mg_worker {
     struct mg_exchange *spare_x;     /* spare exchange structs, each with its slot */
     uint32_t spare_n;
 
+    /* Work outside of exchanges (plugin/task.h, plugin/alarm.h). */
+    struct mg_list tasks, alarms;
+    uint32_t tasks_n, alarms_n;
+    int alarms_last;                 /* number of the newest */
+    bool stops_tasks;                /* the worker stops: none is begun any more */
+    bool is_simulated;               /* by a spec: any number of snapshots are in force at once */
+
     /* Messages from other threads. */
     uv_async_t wake;
     uv_mutex_t inbox_lock;

@@ -177,19 +177,19 @@ static int read_body(struct mg_exchange *x, int side, int64_t limit, int over, b
 
 int mg_body_read(struct mg_x *h, int side, int64_t limit, int over)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return x ? read_body(x, side, limit, over, false) : MG_EENDED;
+    return x ? read_body(x, side, limit, over, false) : mg_why_not(h);
 }
 
 int mg_body_read_plain(struct mg_x *h, int side, int64_t limit, int over)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str coding;
     int rc;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!body_of(x, side))
         return MG_EINVAL;
     rc = mg_body_coding(x, side, &coding);
@@ -200,12 +200,12 @@ int mg_body_read_plain(struct mg_x *h, int side, int64_t limit, int over)
 
 int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_body *b;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -223,13 +223,13 @@ static bool sets_answer(const struct mg_exchange *x, int side)
 
 int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_op *op;
     struct mg_body *b;
     int rc;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -278,15 +278,15 @@ static int gathered(struct mg_exchange *x, int side, struct mg_str *out)
 
 int mg_body_plain(struct mg_x *h, int side, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
-    return x ? gathered(x, side, out) : MG_EENDED;
+    return x ? gathered(x, side, out) : mg_why_not(h);
 }
 
 int mg_body_set_plain(struct mg_x *h, int side, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     int rc = mg_body_set(h, side, p, n);
 
     return rc ? rc : mg_body_now_plain(x, side);
@@ -294,9 +294,9 @@ int mg_body_set_plain(struct mg_x *h, int side, const char *p, size_t n)
 
 struct mg_json *mg_body_json(struct mg_x *h, int side, char *error, size_t error_n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str text;
-    int rc = x ? gathered(x, side, &text) : MG_EENDED;
+    int rc = x ? gathered(x, side, &text) : mg_why_not(h);
 
     if (!rc)
         return mg_body_json_make(x, side, text, error, error_n);
@@ -309,12 +309,12 @@ struct mg_json *mg_body_json(struct mg_x *h, int side, char *error, size_t error
 
 int64_t mg_body_length(struct mg_x *h, int side)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_head *head;
     const struct mg_body *b;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
@@ -330,10 +330,12 @@ int64_t mg_body_length(struct mg_x *h, int side)
 
 /* ---- the piece in hand ---------------------------------------------------------------------------- */
 
-static int piece_body(struct mg_exchange *x, struct mg_body **out)
+static int piece_body(struct mg_x *h, struct mg_exchange **of, struct mg_body **out)
 {
+    struct mg_exchange *x = *of = mg_with_request(h);
+
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!x->in_step || !mg_may(x, MG_TOUCH_PIECE))
         return MG_EPHASE;
     *out = &x->body[x->phase == MG_ON_REQUEST_BODY ? MG_REQUEST : MG_RESPONSE];
@@ -342,8 +344,9 @@ static int piece_body(struct mg_exchange *x, struct mg_body **out)
 
 int mg_piece_get(struct mg_x *h, struct mg_str *out)
 {
+    struct mg_exchange *x;
     struct mg_body *b;
-    int rc = piece_body(mg_handle(h), &b);
+    int rc = piece_body(h, &x, &b);
 
     *out = rc ? mg_str(NULL, 0) : b->piece;
     return rc;
@@ -351,28 +354,29 @@ int mg_piece_get(struct mg_x *h, struct mg_str *out)
 
 int mg_piece_last(struct mg_x *h)
 {
+    struct mg_exchange *x;
     struct mg_body *b;
-    int rc = piece_body(mg_handle(h), &b);
+    int rc = piece_body(h, &x, &b);
 
     return rc ? rc : b->last;
 }
 
 int mg_piece_set(struct mg_x *h, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x;
     struct mg_body *b;
-    int rc = piece_body(x, &b);
+    int rc = piece_body(h, &x, &b);
 
     return rc ? rc : mg_body_put_piece(x, b, mg_str(p, n));
 }
 
 int mg_body_resize(struct mg_x *h, int side)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_body *b;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;

@@ -74,49 +74,49 @@ void mg_client_keep(struct mg_exchange *x)
 
 int mg_client_ip(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? mg_client_ip_text(x) : mg_str(NULL, 0);
-    return !x ? MG_EENDED : out->p ? 0 : MG_ENOMEM;
+    return !x ? mg_why_not(h) : out->p ? 0 : MG_ENOMEM;
 }
 
 int mg_client_addr(struct mg_x *h, uint8_t *out16)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     memcpy(out16, x ? x->client_addr : none, 16);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_client_peer_ip(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? mg_client_peer_text(x) : mg_str(NULL, 0);
-    return !x ? MG_EENDED : out->p ? 0 : MG_ENOMEM;
+    return !x ? mg_why_not(h) : out->p ? 0 : MG_ENOMEM;
 }
 
 int mg_client_peer_is_trusted(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return x ? x->peer_is_trusted : MG_EENDED;
+    return x ? x->peer_is_trusted : mg_why_not(h);
 }
 
 int mg_client_port(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return x ? x->peer_port : MG_EENDED;
+    return x ? x->peer_port : mg_why_not(h);
 }
 
 static int tls_fact(struct mg_x *h, size_t offset, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     mg_client_keep(x);
     memcpy(out, (const char *)x + offset, sizeof *out);
     return 0;

@@ -9,11 +9,11 @@ static const struct mg_consumers *all(const struct mg_exchange *x)
 
 int mg_credential_find(struct mg_x *h, const char *kind, size_t kind_n, const char *key, size_t key_n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_credential *c;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     c = mg_consumers_credential(all(x), mg_str(kind, kind_n), mg_str(key, key_n));
     return c ? c->number : MG_ENOENT;
 }
@@ -28,19 +28,19 @@ static int pair_value(const struct mg_pair *pairs, size_t n, struct mg_str name,
 
 int mg_credential_get(struct mg_x *h, int credential, const char *field, size_t field_n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_credential *c;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     c = mg_consumers_number(all(x), credential);
     return c ? pair_value(c->fields, c->fields_n, mg_str(field, field_n), out) : MG_ENOENT;
 }
 
 const void *mg_credential_conf(struct mg_x *h, int credential)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_credential *c = x ? mg_consumers_number(all(x), credential) : NULL;
 
     return c ? c->conf : NULL;
@@ -48,11 +48,11 @@ const void *mg_credential_conf(struct mg_x *h, int credential)
 
 int mg_consumer_set_credential(struct mg_x *h, int credential)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_credential *c;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     c = mg_consumers_number(all(x), credential);
@@ -65,11 +65,11 @@ int mg_consumer_set_credential(struct mg_x *h, int credential)
 
 int mg_consumer_set(struct mg_x *h, const char *name, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_consumer *c;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     c = mg_consumers_find(all(x), mg_str(name, n));
@@ -82,27 +82,27 @@ int mg_consumer_set(struct mg_x *h, const char *name, size_t n)
 
 int mg_consumer_name(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x && x->consumer ? x->consumer->name : mg_str(NULL, 0);
-    return !x ? MG_EENDED : x->consumer ? 0 : MG_ENOENT;
+    return !x ? mg_why_not(h) : x->consumer ? 0 : MG_ENOENT;
 }
 
 int mg_consumer_credential_id(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x && x->credential ? x->credential->id : mg_str(NULL, 0);
-    return !x ? MG_EENDED : x->credential ? 0 : MG_ENOENT;
+    return !x ? mg_why_not(h) : x->credential ? 0 : MG_ENOENT;
 }
 
 int mg_consumer_group_at(struct mg_x *h, int i, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!x->consumer || i < 0 || (size_t)i >= x->consumer->groups_n)
         return MG_ENOENT;
     *out = x->consumer->groups[i];
@@ -111,10 +111,10 @@ int mg_consumer_group_at(struct mg_x *h, int i, struct mg_str *out)
 
 int mg_consumer_in_group(struct mg_x *h, const char *group, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     for (size_t i = 0; x->consumer && i < x->consumer->groups_n; i++)
         if (mg_str_eq(x->consumer->groups[i], mg_str(group, n)))
             return 1;
@@ -123,10 +123,10 @@ int mg_consumer_in_group(struct mg_x *h, const char *group, size_t n)
 
 int mg_consumer_meta(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     return x->consumer ? pair_value(x->consumer->metadata, x->consumer->metadata_n, mg_str(name, n), out) : MG_ENOENT;
 }

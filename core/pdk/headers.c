@@ -26,13 +26,13 @@ static struct mg_headers *block(struct mg_exchange *x, int side)
 
 int mg_header_get(struct mg_x *h, int side, const char *name, size_t name_n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_headers *b;
     const struct mg_header *f;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = block(x, side);
     f = b ? mg_headers_find(b, mg_str(name, name_n)) : NULL;
     if (!f)
@@ -43,7 +43,7 @@ int mg_header_get(struct mg_x *h, int side, const char *name, size_t name_n, str
 
 int mg_header_join(struct mg_x *h, int side, const char *name, size_t name_n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_headers *b;
     const struct mg_header *first, *f;
     size_t n = 0;
@@ -51,7 +51,7 @@ int mg_header_join(struct mg_x *h, int side, const char *name, size_t name_n, st
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = block(x, side);
     first = b ? mg_headers_find(b, mg_str(name, name_n)) : NULL;
     if (!first)
@@ -77,12 +77,12 @@ int mg_header_join(struct mg_x *h, int side, const char *name, size_t name_n, st
 
 int mg_header_at(struct mg_x *h, int side, int i, struct mg_str *name, struct mg_str *value)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_headers *b;
 
     *name = *value = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     b = block(x, side);
     for (uint32_t k = 0; b && k < b->n; k++) {
         const struct mg_header *f = &b->at[k];
@@ -97,12 +97,13 @@ int mg_header_at(struct mg_x *h, int side, int i, struct mg_str *name, struct mg
 }
 
 /* The block that may change now, or why none may. */
-static int writable(struct mg_exchange *x, int side, int id, struct mg_headers **out)
+static int writable(struct mg_x *h, int side, int id, struct mg_exchange **of, struct mg_headers **out)
 {
+    struct mg_exchange *x = *of = mg_with_request(h);
     bool may;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (side != MG_REQUEST && side != MG_RESPONSE)
         return MG_EINVAL;
     may = side == MG_REQUEST ? mg_may(x, MG_SET_REQUEST) : x->answer_head || mg_may(x, MG_SET_RESPONSE);
@@ -129,10 +130,10 @@ static int host_changes(struct mg_exchange *x, struct mg_str value)
 
 static int put(struct mg_x *h, int side, struct mg_str name, struct mg_str value, bool replace)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x;
     int id = mg_header_id_of(name);
     struct mg_headers *b;
-    int rc = writable(x, side, id, &b);
+    int rc = writable(h, side, id, &x, &b);
 
     if (rc)
         return rc;
@@ -165,10 +166,10 @@ int mg_header_add(struct mg_x *h, int side, const char *name, size_t name_n, con
 
 int mg_header_remove(struct mg_x *h, int side, const char *name, size_t name_n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x;
     int id = mg_header_id_of(mg_str(name, name_n));
     struct mg_headers *b;
-    int rc = writable(x, side, id, &b);
+    int rc = writable(h, side, id, &x, &b);
 
     if (rc)
         return rc;

@@ -1,6 +1,7 @@
 /* phase.h - what may be done in which phase: the one table.
  *
- * Reading is allowed everywhere. Outside of a plugin's function (the proxy renders a template, say) everything is. */
+ * Reading is allowed everywhere, but for tasks, which have no request and no response. Outside of plugins' functions (the proxy
+ * renders a template, say) everything is. */
 #ifndef MG_PDK_PHASE_H
 #define MG_PDK_PHASE_H
 
@@ -19,7 +20,7 @@ enum mg_right {
 };
 
 #define MG_BIT(phase) (1u << (phase))
-static const uint8_t mg_rights[MG_RIGHTS] = {
+static const uint32_t mg_rights[MG_RIGHTS] = {
     [MG_SET_REQUEST] = MG_BIT(MG_ON_REWRITE) | MG_BIT(MG_ON_REQUEST),
     [MG_SET_RESPONSE] = MG_BIT(MG_ON_RESPONSE),
     [MG_RECORD_ANSWER] = MG_BIT(MG_ON_REWRITE) | MG_BIT(MG_ON_REQUEST) | MG_BIT(MG_ON_REQUEST_BODY) | MG_BIT(MG_ON_RESPONSE),
@@ -31,12 +32,24 @@ static const uint8_t mg_rights[MG_RIGHTS] = {
     [MG_TOUCH_PIECE] = MG_BIT(MG_ON_REQUEST_BODY) | MG_BIT(MG_ON_RESPONSE_BODY),
     /* on_log is told, not asked: the exchange ends when it returns. */
     [MG_START_WAIT] = MG_BIT(MG_ON_REWRITE) | MG_BIT(MG_ON_REQUEST) | MG_BIT(MG_ON_REQUEST_BODY) | MG_BIT(MG_ON_RESPONSE) |
-                      MG_BIT(MG_ON_RESPONSE_BODY),
+                      MG_BIT(MG_ON_RESPONSE_BODY) | MG_BIT(MG_ON_TASK),
 };
 
 static inline bool mg_may(const struct mg_exchange *x, enum mg_right right)
 {
-    return !x->in_step || mg_rights[right] & MG_BIT(x->phase);
+    if (x->in_step)
+        return mg_rights[right] & MG_BIT(x->phase);
+    return !x->worker->running; /* another's function has no rights over it */
 }
+
+/* The exchange behind a handle, for calls about its request or response; NULL when it has ended, and for a task, which has neither:
+ * mg_why_not gives the code. */
+static inline struct mg_exchange *mg_with_request(const struct mg_x *h)
+{
+    struct mg_exchange *x = mg_handle(h);
+
+    return x && !x->task ? x : NULL;
+}
+static inline int mg_why_not(const struct mg_x *h) { return mg_handle(h) ? MG_EPHASE : MG_EENDED; }
 
 #endif

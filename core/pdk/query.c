@@ -35,13 +35,13 @@ static int is_named(struct mg_exchange *x, struct mg_str name, struct mg_str wan
 
 int mg_query_get(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str rest, key, value;
     bool has_value;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     rest = x->query;
     while (mg_query_next(&rest, &key, &value, &has_value)) {
         int same = is_named(x, key, mg_str(name, n));
@@ -56,14 +56,14 @@ int mg_query_get(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 
 int mg_query_at(struct mg_x *h, int i, struct mg_str *name, struct mg_str *value)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str rest, key, text;
     bool has_value;
     int rc;
 
     *name = *value = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     rest = x->query;
     while (mg_query_next(&rest, &key, &text, &has_value)) {
         if (i-- > 0)
@@ -134,11 +134,11 @@ static int edit(struct mg_exchange *x, struct mg_str wanted, struct mg_str value
 
 static int checked_edit(struct mg_x *h, struct mg_str name, struct mg_str value, enum edit how)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     int rc;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     rc = edit(x, name, value, how);

@@ -3,20 +3,20 @@
 
 int mg_request_method(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x && x->req ? x->req->method_text : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_set_method(struct mg_x *h, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str text = mg_str(p, n);
     int method;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     if (!mg_header_name_ok(text)) /* both are tokens: RFC 9110, 9.1 */
@@ -34,43 +34,43 @@ int mg_request_set_method(struct mg_x *h, const char *p, size_t n)
 
 int mg_request_scheme(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = !x ? mg_str(NULL, 0) : x->is_https ? MG_STR("https") : MG_STR("http");
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_host(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? x->host : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_port(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return x ? x->port : MG_EENDED;
+    return x ? x->port : mg_why_not(h);
 }
 
 int mg_request_path(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? x->path : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_set_path(struct mg_x *h, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str copy, path;
     int rc;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     if (!n || p[0] != '/' || memchr(p, '?', n) || memchr(p, '#', n))
@@ -87,19 +87,19 @@ int mg_request_set_path(struct mg_x *h, const char *p, size_t n)
 
 int mg_request_query(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? x->query : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_set_query(struct mg_x *h, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str copy;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_SET_REQUEST))
         return MG_EPHASE;
     for (size_t i = 0; i < n; i++)
@@ -115,27 +115,27 @@ int mg_request_set_query(struct mg_x *h, const char *p, size_t n)
 
 int mg_request_target(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? x->target : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 int mg_request_version(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return !x ? MG_EENDED : x->req ? x->req->version : 0;
+    return !x ? mg_why_not(h) : x->req ? x->req->version : 0;
 }
 
 int mg_request_param(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str wanted = mg_str(name, n);
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     for (int i = 0; i < x->found.params_n; i++) {
         const struct mg_param *p = &x->found.params[i];
 
@@ -165,12 +165,12 @@ static bool cookie_in(struct mg_str rest, struct mg_str wanted, struct mg_str *o
 
 int mg_request_cookie(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_header *f;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     f = x->req ? mg_headers_find_id(&x->req->headers, MG_H_COOKIE) : NULL;
     for (; f; f = mg_headers_next(&x->req->headers, f))
         if (cookie_in(mg_str(f->value, f->value_n), mg_str(name, n), out))

@@ -12,17 +12,17 @@ static struct mg_head *response(struct mg_exchange *x)
 
 int mg_response_status(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return !x ? MG_EENDED : response(x) ? response(x)->status : 0;
+    return !x ? mg_why_not(h) : response(x) ? response(x)->status : 0;
 }
 
 int mg_response_set_status(struct mg_x *h, int status)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!response(x) || (!x->answer_head && !mg_may(x, MG_SET_RESPONSE)))
         return MG_EPHASE;
     if (status < 200 || status > 599)
@@ -34,17 +34,17 @@ int mg_response_set_status(struct mg_x *h, int status)
 
 int mg_response_source(struct mg_x *h)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
-    return !x ? MG_EENDED : x->answer_head ? MG_SOURCE_PLUGIN : x->source;
+    return !x ? mg_why_not(h) : x->answer_head ? MG_SOURCE_PLUGIN : x->source;
 }
 
 int mg_x_failure(struct mg_x *h, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = x ? mg_str_c(x->failure) : mg_str(NULL, 0);
-    return x ? 0 : MG_EENDED;
+    return x ? 0 : mg_why_not(h);
 }
 
 /* Large answers are bodies: they do not count against the exchange's memory. */
@@ -66,10 +66,10 @@ static int copy_body(struct mg_exchange *x, const char *p, size_t n, struct mg_s
     return 0;
 }
 
-static int may_answer(const struct mg_exchange *x, int status)
+static int may_answer(struct mg_x *h, const struct mg_exchange *x, int status)
 {
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (!mg_may(x, MG_RECORD_ANSWER))
         return MG_EPHASE;
     if (x->in_step && x->phase == MG_ON_REQUEST_BODY && x->response_started)
@@ -95,9 +95,9 @@ static int record(struct mg_exchange *x, int status, struct mg_str body)
 
 int mg_respond(struct mg_x *h, int status, const char *p, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str body;
-    int rc = may_answer(x, status);
+    int rc = may_answer(h, x, status);
 
     if (rc)
         return rc;
@@ -107,9 +107,9 @@ int mg_respond(struct mg_x *h, int status, const char *p, size_t n)
 
 int mg_respond_error(struct mg_x *h, int status, const char *detail, size_t n)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_str type, body;
-    int rc = may_answer(x, status);
+    int rc = may_answer(h, x, status);
 
     if (rc)
         return rc;

@@ -3,6 +3,7 @@
  * Compiled to parts: a literal, or a variable with its default. Filling in reads all values first and then makes one copy;
  * a template that is one literal or one variable makes none. */
 #include "pdk/template.h"
+#include "pdk/phase.h"
 #include "base/alloc.h"
 #include "base/error.h"
 
@@ -208,8 +209,8 @@ int mg_template_fill(struct mg_exchange *x, const struct mg_template *t, enum mg
 
 int mg_template_render(struct mg_x *h, const struct mg_template *t, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
-    return x ? mg_template_fill(x, t, MG_RENDER_PLAIN, NULL, out) : MG_EENDED;
+    return x ? mg_template_fill(x, t, MG_RENDER_PLAIN, NULL, out) : mg_why_not(h);
 }

@@ -1,5 +1,6 @@
 /* var.c - the table of variables: a name, and how its value is read. */
 #include "pdk/var.h"
+#include "pdk/phase.h"
 #include "pdk/problem.h"
 #include "base/clock.h"
 #include "base/text.h"
@@ -235,12 +236,12 @@ int mg_var_read(struct mg_exchange *x, const struct mg_var_ref *ref, const struc
 
 int mg_var(struct mg_x *h, const char *name, size_t n, struct mg_str *out)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     struct mg_var_ref ref;
 
     *out = mg_str(NULL, 0);
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     if (mg_var_parse(mg_str(name, n), &ref))
         return MG_EINVAL;
     return mg_var_read(x, &ref, NULL, out);

@@ -66,7 +66,7 @@ void *mg_x_alloc(struct mg_x *h, size_t bytes)
 /* The global chain's exchange may go on with a longer one: the array grows with it. */
 static bool locals_reach(struct mg_exchange *x, int entry)
 {
-    int n = x->chain->entries_n > entry ? x->chain->entries_n : entry + 1;
+    int n = x->chain && x->chain->entries_n > entry ? x->chain->entries_n : entry + 1;
     void **at;
 
     if (entry < x->locals_n)
@@ -85,7 +85,7 @@ void *mg_x_local(struct mg_x *h, size_t bytes)
 {
     struct mg_exchange *x = mg_handle(h);
 
-    if (!x || !x->chain || !locals_reach(x, x->entry))
+    if (!x || (!x->chain && !x->task) || !locals_reach(x, x->entry))
         return NULL;
     if (!x->locals[x->entry])
         x->locals[x->entry] = mg_arena_zalloc(&x->arena, bytes ? bytes : 1);
@@ -106,6 +106,8 @@ int64_t mg_x_span_us(struct mg_x *h, int span)
 
     if (!x)
         return MG_EENDED;
+    if (x->task && span != MG_SPAN_TOTAL)
+        return MG_EPHASE;
     now = x->ended_us ? x->ended_us : mg_clock_monotonic_us();
     up = span_upstream(x, now);
     switch (span) {
@@ -129,11 +131,11 @@ int64_t mg_x_span_us(struct mg_x *h, int span)
 
 int64_t mg_x_count(struct mg_x *h, int count)
 {
-    struct mg_exchange *x = mg_handle(h);
+    struct mg_exchange *x = mg_with_request(h);
     const struct mg_leg *down;
 
     if (!x)
-        return MG_EENDED;
+        return mg_why_not(h);
     down = x->ended_us ? NULL : x->down; /* once ended, the proxy has noted the totals */
     switch (count) {
     case MG_BYTES_IN:

@@ -24,6 +24,7 @@ struct mg_chain_entry {
     struct mg_entry info;           /* conf, id, route, folder: what create got */
     void *self;
     void *locals[MG_WORKERS_MAX];   /* of worker_create */
+    struct mg_snapshot *snapshot;   /* whose it is; NULL in tests */
     int32_t when;                   /* function number; -1: always */
     bool continue_on_error;
     bool is_out;                    /* in quarantine: `plugin` is a stand-in */

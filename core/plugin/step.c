@@ -8,24 +8,14 @@ int (*mg_chain_when)(struct mg_exchange *x, int32_t function);
 
 const char *mg_phase_name(int phase)
 {
-    static const char *const names[MG_PHASES] = { "on_rewrite", "on_request", "on_request_body", "on_response",
-                                                  "on_response_body", "on_log" };
+    static const char *const names[] = {
+        [MG_ON_REWRITE] = "on_rewrite", [MG_ON_REQUEST] = "on_request", [MG_ON_REQUEST_BODY] = "on_request_body",
+        [MG_ON_RESPONSE] = "on_response", [MG_ON_RESPONSE_BODY] = "on_response_body", [MG_ON_LOG] = "on_log",
+        [MG_ON_WORKER] = "on_worker", [MG_ON_TASK] = "task"
+    };
 
-    return phase >= 0 && phase < MG_PHASES ? names[phase] : "?";
+    return phase >= 0 && (size_t)phase < sizeof names / sizeof names[0] && names[phase] ? names[phase] : "?";
 }
-
-/* What is so while a plugin's function is on the stack. */
-struct frame {
-    struct mg_exchange *running;
-    const struct mg_chain_entry *running_entry;
-    int running_phase;
-    struct mg_log_scope scope;
-    struct mg_head *answer_head;
-    struct mg_str answer;
-    uint8_t phase, entry;
-    struct mg_account *account;
-    int64_t since;              /* 0: this call is not measured */
-};
 
 static bool is_body(int phase)
 {
@@ -38,7 +28,7 @@ static struct mg_str id_of(void *x)
     return mg_exchange_id(x);
 }
 
-static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_entry *e, int phase)
+void mg_frame_enter(struct mg_exchange *x, struct mg_frame *f, const struct mg_chain_entry *e, int phase)
 {
     struct mg_worker *w = x->worker;
 
@@ -62,7 +52,7 @@ static void enter(struct mg_exchange *x, struct frame *f, const struct mg_chain_
     f->since = mg_account_begin(f->account);
 }
 
-static void leave(struct mg_exchange *x, const struct frame *f, enum mg_verdict v)
+void mg_frame_leave(struct mg_exchange *x, const struct mg_frame *f, enum mg_verdict v)
 {
     mg_account_end(f->account, f->since);
     mg_log_set_scope(NULL);
@@ -141,7 +131,7 @@ static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, i
 int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
 {
     uint64_t bit = (uint64_t)1 << e->index;
-    struct frame f;
+    struct mg_frame f;
     int r;
 
     if ((phase == MG_ON_RESPONSE || phase == MG_ON_RESPONSE_BODY) && !(x->began & bit))
@@ -153,11 +143,11 @@ int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phas
     if (x->seen & bit)
         return !(x->skipped & bit);
     x->seen |= bit;
-    enter(x, &f, e, phase);
+    mg_frame_enter(x, &f, e, phase);
     r = mg_chain_when ? mg_chain_when(x, e->when) : MG_ENOENT;
     if (r < 0 && (fail(x, e, phase, "the entry's `when` failed") == MG_CONTINUE || e->observe))
         r = 0;
-    leave(x, &f, MG_CONTINUE);
+    mg_frame_leave(x, &f, MG_CONTINUE);
     if (r <= 0)
         x->skipped |= bit;
     if (r <= 0 && x->trace)
@@ -189,16 +179,16 @@ static enum mg_verdict watched(struct mg_exchange *x, struct mg_chain_entry *e, 
 enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn)
 {
     enum mg_verdict v;
-    struct frame f;
+    struct mg_frame f;
 
-    enter(x, &f, e, phase);
+    mg_frame_enter(x, &f, e, phase);
     if (mg_watched(x, e)) {
         v = watched(x, e, phase, fn, 0, 0);
     } else {
         v = fn(mg_handle_of(x), e->self, e->locals[x->worker->index]);
         v = settle(x, e, phase, v);
     }
-    leave(x, &f, v);
+    mg_frame_leave(x, &f, v);
     return v;
 }
 
@@ -219,17 +209,17 @@ static struct mg_op *ended_op(struct mg_exchange *x, const struct mg_chain_entry
 static enum mg_verdict late(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
 {
     enum mg_verdict v;
-    struct frame f;
+    struct mg_frame f;
     struct mg_op *op;
 
     while ((op = op_of(x, e, phase)))
         mg_op_drop(op);
     mg_script_forget(x, e->plugin, e->self, phase);
-    enter(x, &f, e, phase);
+    mg_frame_enter(x, &f, e, phase);
     v = fail(x, e, phase, "the plugin waited too long");
     if (e->observe || x->trace)
         v = mg_watch_late(x, e, phase, v);
-    leave(x, &f, v);
+    mg_frame_leave(x, &f, v);
     return v;
 }
 
@@ -245,12 +235,12 @@ static bool is_refused(const struct mg_exchange *x, const struct mg_chain_entry 
 static enum mg_verdict refused(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
 {
     enum mg_verdict v;
-    struct frame f;
+    struct mg_frame f;
 
     mg_script_forget(x, e->plugin, e->self, phase);
-    enter(x, &f, e, phase);
+    mg_frame_enter(x, &f, e, phase);
     v = mg_watch_refused(x, e, phase);
-    leave(x, &f, v);
+    mg_frame_leave(x, &f, v);
     return v;
 }
 
@@ -263,14 +253,16 @@ enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, in
         return late(x, e, phase);
     while (v == MG_WAIT && (op = ended_op(x, e, phase))) {
         int id = op->id, status = op->status;
-        struct frame f;
+        struct mg_frame f;
 
-        mg_list_remove(&op->node);
-        if (is_refused(x, e, phase, op))
+        if (is_refused(x, e, phase, op)) {
+            mg_list_remove(&op->node);
             return refused(x, e, phase);
-        enter(x, &f, e, phase);
+        }
+        mg_op_done(op);
+        mg_frame_enter(x, &f, e, phase);
         v = mg_watched(x, e) ? watched(x, e, phase, NULL, id, status) : settle(x, e, phase, wake(x, e, id, status));
-        leave(x, &f, v);
+        mg_frame_leave(x, &f, v);
     }
     return v;
 }

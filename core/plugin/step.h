@@ -1,10 +1,25 @@
 /* step.h - calling one entry of a chain: the bookkeeping around a plugin's function, in one place.
  *
- * Inside plugin/: chain.c walks the phases of heads, body.c those of bodies. */
+ * Inside plugin/, and for crash reports: chain.c walks the phases of heads, body.c those of bodies, task.c runs tasks. */
 #ifndef MG_PLUGIN_STEP_H
 #define MG_PLUGIN_STEP_H
 
 #include "plugin/chain.h"
+
+/* What is so while a plugin's function is on the stack: who runs, for crash reports and the log, and what the phase may. */
+struct mg_frame {
+    struct mg_exchange *running;
+    const struct mg_chain_entry *running_entry;
+    int running_phase;
+    struct mg_log_scope scope;
+    struct mg_head *answer_head;
+    struct mg_str answer;
+    uint8_t phase, entry;
+    struct mg_account *account;
+    int64_t since;              /* 0: this call is not measured */
+};
+void mg_frame_enter(struct mg_exchange *x, struct mg_frame *f, const struct mg_chain_entry *e, int phase);
+void mg_frame_leave(struct mg_exchange *x, const struct mg_frame *f, enum mg_verdict v);
 
 /* Does the entry take part in this phase of this exchange? Asks its `when` once. 1, 0, or < 0 when `when` raised and the
  * entry says on_error = "fail" (logged). */

@@ -1,6 +1,7 @@
 /* client.c - accepting connections, their timeouts, and the ports that they came through. */
 #include "proxy/run.h"
 #include "base/log.h"
+#include "plugin/alarm.h"
 
 #include <stdlib.h>
 
@@ -108,6 +109,8 @@ void mg_proxy_snapshot(struct mg_worker *w, struct mg_snapshot *s)
 {
     w->snapshot = s;
     ports_follow(w, s);
+    mg_alarms_follow(w);
+    mg_tasks_follow(w);
 }
 
 /* ---- a connection ---------------------------------------------------------------------------- */

@@ -22,4 +22,18 @@ static struct mg_store *store(const struct mg_snapshot *s)
     return s->store;
 }
 
-const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body, .store = store };
+static void tasks(const struct mg_snapshot *s, struct mg_task_terms *out)
+{
+    if (s->tasks.max)
+        out->max = s->tasks.max;
+    if (s->tasks.timers)
+        out->timers = s->tasks.timers;
+    if (s->tasks.memory)
+        out->memory = s->tasks.memory;
+    out->drain_ms = s->drain_ms;
+    out->slot = s->slot;
+    out->script = s->script;
+}
+
+const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body,
+                                                       .store = store, .tasks = tasks };

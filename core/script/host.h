@@ -87,6 +87,7 @@ struct mg_vm {
     int calls_n;
     int functions;                      /* reference of the table of the config's functions */
     int host;                           /* reference of host.lua's table */
+    int run_work;                       /* reference of host.run_work */
     int on_error;                       /* reference of the message handler for lua_pcall */
     char error_file[128];               /* where the last error was raised, as far as known */
     int error_line;
@@ -143,6 +144,9 @@ void mg_tree_push(struct lua_State *L, const struct mg_value *v, int functions);
 /* ---- run.c ---- */
 enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int phase);
 enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, int status);
+/* The function that Lua keeps under `number`, as (part of) a task: run it, go on with it. */
+enum mg_verdict mg_script_work(struct mg_x *h, struct mg_script *s, int32_t number);
+enum mg_verdict mg_script_work_on(struct mg_x *h, struct mg_script *s, int op, int status);
 void mg_coro_free_all(struct mg_vm *vm);
 /* Lua has set has_beside for x: its values are forgotten when x ends. */
 void mg_script_keeps_beside(struct mg_vm *vm, struct mg_exchange *x);

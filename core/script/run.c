@@ -1,5 +1,6 @@
 /* Handlers in coroutines: run, wait, wake, give up. */
 #include "script/host.h"
+#include "plugin/step.h"
 #include "base/log.h"
 #include "exchange/account.h"
 #include "plugin/trace.h"
@@ -160,9 +161,11 @@ static enum mg_verdict finished(struct mg_vm *vm, struct mg_exchange *x, struct 
 {
     int type = lua_gettop(c->co) > 0 ? lua_type(c->co, 1) : LUA_TNIL;
     bool says_respond = type == LUA_TTABLE && lua_topointer(c->co, 1) == vm->respond_mark;
-    const char *phase = mg_script_phase_names[c->phase];
+    const char *phase = mg_phase_name(c->phase);
 
     coro_give(vm, c);
+    if (x->task) /* what it returns is nobody's */
+        return MG_CONTINUE;
     if (says_respond && !x->answer_head)
         return complain(x, phase, "it says that it answered, but there is no answer");
     if (!says_respond && type != LUA_TNIL && type != LUA_TBOOLEAN)
@@ -174,7 +177,7 @@ static enum mg_verdict finished(struct mg_vm *vm, struct mg_exchange *x, struct 
 static enum mg_verdict suspended(struct mg_vm *vm, struct mg_exchange *x, struct mg_coro *c)
 {
     struct mg_script_x *sx;
-    const char *phase = mg_script_phase_names[c->phase];
+    const char *phase = mg_phase_name(c->phase);
 
     if (lua_gettop(c->co) < 2 || lua_topointer(c->co, 1) != vm->wait_mark) {
         coro_drop(vm, c);
@@ -207,14 +210,14 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     if (vm->now.has_beside)
         mg_script_keeps_beside(vm, x);
     vm->now = before;
-    if (x->worker->accounts && c->instance->entry)
-        mg_account_add(&x->worker->accounts[c->instance->entry->account].lua_bytes, vm->allocated - allocated);
+    if (x->worker->accounts && x->worker->running_entry)
+        mg_account_add(&x->worker->accounts[x->worker->running_entry->account].lua_bytes, vm->allocated - allocated);
     if (rc == 0)
         verdict = finished(vm, x, c);
     else if (rc == LUA_YIELD)
         verdict = suspended(vm, x, c);
     else {
-        mg_trouble_log(vm, c->co, rc, mg_script_phase_names[c->phase]); /* the trace gets the message there */
+        mg_trouble_log(vm, c->co, rc, mg_phase_name(c->phase)); /* the trace gets the message there */
         x->told_why = true;
         coro_drop(vm, c);
         verdict = MG_ERROR;
@@ -233,10 +236,10 @@ enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int ph
     struct mg_coro *c;
 
     if (!vm || !x)
-        return complain(x, mg_script_phase_names[phase], "there is no Lua VM on this worker");
+        return complain(x, mg_phase_name(phase), "there is no Lua VM on this worker");
     c = coro_take(vm);
     if (!c)
-        return complain(x, mg_script_phase_names[phase], "no memory for a coroutine");
+        return complain(x, mg_phase_name(phase), "no memory for a coroutine");
     c->instance = in;
     c->phase = phase;
     /* None of these allocates, and a coroutine has room for 20 values. */
@@ -246,18 +249,12 @@ enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int ph
     return resume(vm, x, c, 2);
 }
 
-enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, int status)
+/* Who waits for op: the one that names it, else one of the instance that takes whatever ends. */
+static struct mg_coro *waiting_for(struct mg_script_x *sx, const struct mg_lua_instance *in, int op)
 {
-    struct mg_lua_instance *in = self;
-    struct mg_vm *vm = mg_vm_here(in->script);
-    struct mg_exchange *x = mg_handle(h);
-    struct mg_script_x *sx = x ? x->script : NULL;
     struct mg_coro **at, **found = NULL;
     struct mg_coro *c;
 
-    (void)local;
-    if (!vm || !sx)
-        return MG_ERROR;
     for (at = &sx->waiting; *at; at = &(*at)->next) {
         if ((*at)->instance != in)
             continue;
@@ -269,10 +266,52 @@ enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, 
             found = at;
     }
     if (!found)
-        return MG_ERROR;
+        return NULL;
     c = *found;
     *found = c->next;
+    return c;
+}
+
+static enum mg_verdict wake(struct mg_x *h, struct mg_script *s, const struct mg_lua_instance *in, int op, int status)
+{
+    struct mg_vm *vm = mg_vm_here(s);
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_script_x *sx = x ? x->script : NULL;
+    struct mg_coro *c = vm && sx ? waiting_for(sx, in, op) : NULL;
+
+    if (!c)
+        return MG_ERROR;
     lua_pushinteger(c->co, op);
     lua_pushinteger(c->co, status);
     return resume(vm, x, c, 2);
+}
+
+enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, int status)
+{
+    struct mg_lua_instance *in = self;
+
+    (void)local;
+    return wake(h, in->script, in, op, status);
+}
+
+/* ---- tasks ---- */
+
+enum mg_verdict mg_script_work(struct mg_x *h, struct mg_script *s, int32_t number)
+{
+    struct mg_vm *vm = mg_vm_here(s);
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_coro *c = vm && x ? coro_take(vm) : NULL;
+
+    if (!c)
+        return complain(x, "task", vm ? "no memory for a coroutine" : "there is no Lua VM on this worker");
+    c->instance = NULL;
+    c->phase = x->phase;
+    lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->run_work);
+    lua_pushinteger(c->co, number);
+    return resume(vm, x, c, 1);
+}
+
+enum mg_verdict mg_script_work_on(struct mg_x *h, struct mg_script *s, int op, int status)
+{
+    return wake(h, s, NULL, op, status);
 }

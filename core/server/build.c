@@ -176,6 +176,9 @@ static int top(struct mg_making *m)
     s->stall_ms = c->stall_ms;
     s->quarantine_crashes = (int)c->quarantine.crashes;
     s->quarantine_window_ms = c->quarantine.window_ms;
+    s->tasks.max = c->tasks.max;
+    s->tasks.timers = c->tasks.timers;
+    s->tasks.memory = c->tasks.memory;
     s->digest = mg_arena_printf(&s->arena, "%016llx", (unsigned long long)m->config->digest);
     m->response_limits = mg_arena_zalloc(&s->arena, sizeof(*m->response_limits));
     if (!s->via10.p || !s->via11.p || !s->digest.p || !m->response_limits)

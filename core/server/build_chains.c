@@ -221,6 +221,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
         mg_check_add(&m->check, v, "%s acts before a route is known (on_rewrite): it belongs into the global chain", e->plugin->name);
     if (name_entry(m, e, keys.id, v, entries, *n) != 0)
         return MG_ENOMEM;
+    e->snapshot = m->s;
     e->info.route = route;
     e->info.folder = m->config->folder;
     e->when = keys.when;

@@ -54,7 +54,7 @@ static struct running running_on(const struct mg_worker *w)
 /* On the worker's own thread the exchange knows its route; another may look at what the snapshot owns, and no more. */
 static struct mg_str route_of(const struct mg_worker *w, const struct mg_chain_entry *e)
 {
-    if (w && w == mg_this_worker && w->running)
+    if (w && w == mg_this_worker && w->running && !w->running->task)
         return w->running->route ? w->running->route->id : MG_STR("(none yet)");
     return e->scope.route.n ? e->scope.route : MG_STR("(the global chain)");
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sink.h"
+#include "plugin/alarm.h"
 #include "proxy/proxy.h"
 #include "server/addresses.h"
 #include "server/crash.h"
@@ -55,6 +56,7 @@ static void close_here(struct mg_worker *w, void *arg)
 {
     (void)arg;
     mg_client_close_all(w);
+    mg_tasks_end(w, NULL);
 }
 
 static bool is_drained(const struct mg_gateway *g)
@@ -114,6 +116,7 @@ static void drain_here(struct mg_worker *w, void *arg)
     w->is_draining = true;
     if (t->gateway->is_handed_over)
         mg_listeners_release_all(&t->listeners);
+    mg_alarms_end(w, NULL);
     mg_listeners_close(&t->listeners, NULL, NULL, doors_closed, arg);
 }
 

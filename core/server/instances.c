@@ -1,4 +1,5 @@
 #include "server/instances.h"
+#include "plugin/alarm.h"
 
 /* For the crash report, and the watch. The trial has no workers of its own. */
 static void runs(const struct mg_chain_entry *e, int at)
@@ -11,6 +12,10 @@ static void runs(const struct mg_chain_entry *e, int at)
 
 static void leave_first(struct mg_snapshot *s, int worker, size_t n)
 {
+    if (mg_this_worker) {
+        mg_alarms_end(mg_this_worker, s);
+        mg_tasks_end(mg_this_worker, s);
+    }
     while (n-- > 0) {
         struct mg_chain_entry *e = s->all_entries[n];
 

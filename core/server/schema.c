@@ -222,6 +222,12 @@ static const struct mg_field lua_fields[] = {
 };
 
 static const struct mg_field shared_item = { .type = MG_SIZE, RANGE(16384, 64e9) };
+static const struct mg_field tasks_fields[] = {
+    { .name = "max", .type = MG_INT, .offset = 0, .preset = "1000", RANGE(1, 1000000), .doc = "Most tasks of each worker." },
+    { .name = "timers", .type = MG_INT, .offset = 8, .preset = "1000", RANGE(1, 1000000), .doc = "Most timers of each worker." },
+    { .name = "memory", .type = MG_SIZE, .offset = 16, .preset = "1m", RANGE(65536, 1 << 30), .doc = "Memory of one task." },
+    { 0 }
+};
 
 const struct mg_field mg_schema[] = {
     { .name = "listen", .type = MG_LIST, AT(struct mg_conf, listen), .item = &listener_item, .item_bytes = sizeof(struct mg_conf_listener),
@@ -254,6 +260,7 @@ const struct mg_field mg_schema[] = {
     { .name = "shared", .type = MG_MAP, AT(struct mg_conf, shared), .item = &shared_item, .item_bytes = sizeof(struct mg_conf_shared),
       .doc = "Sizes of dictionaries shared by all workers." },
     { .name = "debug", .type = MG_TABLE, AT(struct mg_conf, debug), .fields = debug_fields, .doc = "Who may ask for a trace." },
+    { .name = "tasks", .type = MG_TABLE, AT(struct mg_conf, tasks), .fields = tasks_fields, .preset = "{}", .doc = "Bounds of work outside of exchanges." },
     { .name = "lua", .type = MG_TABLE, AT(struct mg_conf, lua), .fields = lua_fields, .preset = "{}", .doc = "Bounds of Lua." },
     { 0 }
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/sink.h"
 #include "http/h1.h"
+#include "plugin/alarm.h"
 #include "proxy/proxy.h"
 #include "server/crash.h"
 #include "server/gateway.h"
@@ -185,6 +186,8 @@ void mg_thread_deinit(struct mg_thread *t)
     mg_this_worker = w;
     mg_listeners_deinit(&t->listeners);
     mg_client_close_all(w);
+    mg_alarms_end(w, NULL);
+    mg_tasks_end(w, NULL);
     run_down(t);
     if (w->snapshot && !t->is_control)
         mg_instances_leave(w->snapshot, w->index);

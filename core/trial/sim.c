@@ -557,6 +557,20 @@ static void end(struct mg_sim *sim)
     mg_chain_run(x);
 }
 
+static void exchange_end(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    sim->x = NULL;
+    if (!x)
+        return;
+    mg_op_cancel_all(x);
+    mg_loop_disarm(&x->worker->loop, &x->total_timer);
+    if (x->script)
+        mg_script_exchange_end(x);
+    mg_exchange_free(x);
+}
+
 void mg_sim_run(struct mg_sim *sim)
 {
     bool sent;
@@ -569,19 +583,14 @@ void mg_sim_run(struct mg_sim *sim)
         respond(sim);
     end(sim);
     mg_sim_push_result(sim);
+    exchange_end(sim);
+    if (!sim->gateway)
+        mg_sim_finish_tasks(sim, (int64_t)mg_sim_number(sim, "after_ms", -1));
 }
 
 void mg_sim_end(struct mg_sim *sim)
 {
-    struct mg_exchange *x = sim->x;
-
-    if (x) {
-        mg_op_cancel_all(x);
-        mg_loop_disarm(&x->worker->loop, &x->total_timer);
-        if (x->script)
-            mg_script_exchange_end(x);
-        mg_exchange_free(x);
-    }
+    exchange_end(sim);
     if (!sim->gateway)
         mg_sim_config_end(sim);
     free(sim->sent[0].p);

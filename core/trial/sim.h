@@ -113,6 +113,10 @@ enum mg_pumped mg_sim_pump(struct mg_sim *sim);
 /* The other side takes that long. false: the exchange was over before. */
 bool mg_sim_elapse(struct mg_sim *sim, int64_t ms);
 
+/* Of a chain alone, when its exchange has ended: let `ms` pass (timers go off); < 0: until its tasks have ended, if they do within a
+ * minute. What is left then is cancelled. */
+void mg_sim_finish_tasks(struct mg_sim *sim, int64_t ms);
+
 /* ---- table.c: the spec's table, and results ---- */
 /* The spec's text or number under a name, texts copied to the arena; p NULL / the default when absent. Raises for a wrong type. */
 struct mg_str mg_sim_text(struct mg_sim *sim, const char *name);

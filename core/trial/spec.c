@@ -324,6 +324,7 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     if (rc != 0)
         return mg_fail(err, rc, "no event loop: %s", mg_error_name(rc));
     mg_this_worker = &t->worker;
+    t->worker.is_simulated = true;
     t->monotonic_us = next_monotonic_us;
     t->wall_us = first_wall_us;
     mg_clock_set(t->monotonic_us, t->wall_us);

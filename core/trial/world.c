@@ -3,12 +3,13 @@
  *
  * Real work (the thread pool) takes no simulated time: it is waited for before the clock moves. */
 #include "trial/sim.h"
+#include "plugin/task.h"
 #include "base/clock.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
 
-enum { PATIENCE_MS = 10000, TURNS_MAX = 100000 };
+enum { PATIENCE_MS = 10000, TURNS_MAX = 100000, TASKS_MS = 60000 };
 
 struct asked {
     struct mg_list node;
@@ -342,5 +343,32 @@ bool mg_sim_elapse(struct mg_sim *sim, int64_t ms)
         turns = 0;
         if (!pass_time(t, first))
             tick(t, first - t->monotonic_us);
+    }
+}
+
+static bool has_tasks(const struct mg_sim *sim)
+{
+    mg_list_each(n, &sim->trial->worker.tasks)
+        if (mg_container(n, struct mg_task, node)->entry->snapshot == &sim->snapshot)
+            return true;
+    return false;
+}
+
+void mg_sim_finish_tasks(struct mg_sim *sim, int64_t ms)
+{
+    struct mg_trial *t = sim->trial;
+    int64_t until = t->monotonic_us + TASKS_MS * 1000;
+    int turns = 0;
+
+    if (ms >= 0) {
+        mg_trial_advance(t, ms);
+        return;
+    }
+    while (has_tasks(sim) && t->monotonic_us < until) {
+        if (turns++ < TURNS_MAX && turn(t))
+            continue;
+        turns = 0;
+        if (!pass_time(t, until) && !wait_really(t, false))
+            return;
     }
 }

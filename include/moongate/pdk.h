@@ -76,7 +76,10 @@ enum mg_phase {
     MG_ON_RESPONSE = 3,
     MG_ON_RESPONSE_BODY = 4,
     MG_ON_LOG = 5,
-    MG_PHASES = 6
+    MG_PHASES = 6,
+    /* Outside of a chain. */
+    MG_ON_WORKER = 14, /* worker_create, on_worker */
+    MG_ON_TASK = 15    /* a task: there is no request and no response, and calls about them give MG_EPHASE */
 };
 
 /* The blocks of fields and the bodies of an exchange. */
@@ -354,6 +357,17 @@ int mg_resume(struct mg_x *x, int op, int status);
 int mg_op_cancel(struct mg_x *x, int op);
 
 /* ---- tasks, timers, the thread pool ------------------------------------------------------------ */
+/* What takes a function is in plugin.h: mg_task_start, mg_timer_start, mg_work. In Lua: mg.spawn, mg.timer, mg.work. */
+
+/* Cancel a task: what it waits for is given up now, and it is not called again. MG_EENDED when it has ended, MG_EINVAL when the
+ * handle is an exchange's. In any phase, on its worker's thread; a task may cancel itself. */
+int mg_task_cancel(struct mg_x *task);
+/* 1 when its configuration is no longer in force, so that it is to come to its end (after `drain` it is cancelled); else 0.
+ * MG_EENDED, MG_EINVAL as above. */
+int mg_task_is_leaving(struct mg_x *task);
+/* Stop a timer: it does not go off any more; a task of it that runs goes on. MG_ENOENT when there is none of that number (any more). In
+ * any phase, on its worker's thread. */
+int mg_timer_stop(int timer);
 
 /* ---- names and addresses ----------------------------------------------------------------------- */
 

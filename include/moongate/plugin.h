@@ -92,6 +92,41 @@ struct mg_field {
 __attribute__((visibility("default")))
 int mg_fn_call(struct mg_x *x, int32_t function, struct mg_datum *out);
 
+/* ---- work outside of an exchange ------------------------------------------------------------ */
+
+/* A task: what a plugin does when no client waits for it. It has a handle of its own, `task`, on which everything that waits works as
+ * on an exchange's (mg_sleep…), and mg_x_alloc, mg_x_local, mg_ctx_*; calls about a request or a response give MG_EPHASE. It is called
+ * first with op 0, then with the number and the status of each operation of its own that ends. MG_WAIT: it goes on; MG_CONTINUE: it is
+ * done; MG_ERROR: it is done, and an error is logged. */
+typedef enum mg_verdict mg_task_fn(struct mg_x *task, void *arg, int op, int status);
+
+/* Begin a task, for the chain entry that runs now. Its function is called in the worker's next turn, never inside this call.
+ * x: the exchange or the task that asks for it, in any phase (on_log too: it outlives the exchange); NULL in worker_create: it
+ *   then begins when the entry's snapshot comes into force.
+ * arg: the task's from now on; `release` (may be NULL) is called with it exactly once, when the task has ended in whatever way, on
+ *   the same worker. It may not begin anything.
+ * timeout_ms: then it is cancelled; 0: never.
+ * task: its handle, for mg_task_cancel; may be NULL.
+ * When its snapshot goes out of force, or the gateway stops, it has the config's `drain` to come to its end (mg_task_is_leaving says
+ * so), then it is cancelled. One begun in worker_create, or by such a one, is cancelled at once then.
+ * 0; MG_EBUSY: there are tasks.max of them; MG_ECANCELED: the worker stops; MG_EPHASE, MG_EENDED, MG_ENOMEM, MG_EINVAL. arg stays the
+ * caller's then. Worker thread. */
+__attribute__((visibility("default")))
+int mg_task_start(struct mg_x *x, mg_task_fn *fn, void *arg, void (*release)(void *arg), int64_t timeout_ms, struct mg_x **task);
+
+enum mg_timer_flags {
+    MG_TIMER_EVERY = 1,            /* again and again; without it: once */
+    MG_TIMER_ONCE_PER_GATEWAY = 2, /* in worker_create alone, which runs on each worker: one of them has it go off */
+    MG_TIMER_ALIGNED = 4           /* at whole multiples of the time since 1970 (an hour: on the hour), so that reloads do not put it off */
+};
+/* Have `fn` run as a task after `ms` (at least 1), plus a random part of `jitter_ms` each time. Never two at once: a beat that comes while
+ * the last one's task still runs is left out. It belongs to the entry that sets it, on this worker: it begins when the entry's snapshot is in
+ * force and stops when that no longer is, or when the worker stops; a task that runs then may end. After that it does not go off,
+ * and `release` is called once, when no task of it runs any more.
+ * The timer's number, > 0, for mg_timer_stop; MG_EBUSY: there are tasks.timers of them; else as mg_task_start. */
+__attribute__((visibility("default")))
+int mg_timer_start(struct mg_x *x, int64_t ms, int64_t jitter_ms, int flags, mg_task_fn *fn, void *arg, void (*release)(void *arg));
+
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
 /* A kind of credential that consumers may have in the config, under `kind`:

@@ -12,7 +12,7 @@ struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int3
 ]]
 
 local C, cast = ffi.C, ffi.cast
-local type, pairs, setmetatable, error, tonumber = type, pairs, setmetatable, error, tonumber
+local type, pairs, setmetatable, error, tonumber, tostring = type, pairs, setmetatable, error, tonumber, tostring
 local yield, resume, create = coroutine.yield, coroutine.resume, coroutine.create
 local loadstring = loadstring
 
@@ -63,6 +63,18 @@ function host.message(code) return messages[code] or ("error " .. tonumber(code)
 
 -- Misuse: an error at the place in the script that called.
 function host.fail(code, what) error(what .. ": " .. host.message(code), 3) end
+
+-- A span of time as milliseconds: a number of them, or "250ms", "1s", "5m", "1h".
+local units = { ms = 1, s = 1000, m = 60000, h = 3600000 }
+
+function host.milliseconds(v, what, level)
+  if type(v) == "number" and v >= 0 and v < 1e15 then return v end
+  if type(v) == "string" then
+    local n, unit = v:match("^(%d+)(%a+)$")
+    if n and units[unit] then return n * units[unit] end
+  end
+  error(what .. ": milliseconds or \"250ms\", \"1s\" expected, not " .. tostring(v), level or 3)
+end
 
 -- ---- waiting --------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ local mg = {
 }
 require "moongate.exchange"
 
+-- Work outside of an exchange (task.lua).
+local task = require "moongate.task"
+mg.spawn, mg.is_leaving, mg.timer = task.spawn, task.is_leaving, task.timer
+
 -- Wall clock in milliseconds and microseconds since 1970; a clock that never jumps.
 function mg.now_ms() return tonumber(C.mg_now_ms()) end
 function mg.now_us() return tonumber(C.mg_now_us()) end
@@ -45,20 +49,9 @@ function mg.url_decode(s)
   return str(out.p, out.n)
 end
 
-local units = { ms = 1, s = 1000, m = 60000, h = 3600000 }
-
-local function milliseconds(v)
-  if type(v) == "number" and v >= 0 then return v end
-  if type(v) == "string" then
-    local n, unit = v:match("^(%d+)(%a+)$")
-    if n and units[unit] then return n * units[unit] end
-  end
-  return error("mg.sleep: milliseconds or \"250ms\", \"1s\" expected, not " .. tostring(v), 3)
-end
-
 -- Wait that many milliseconds (or "250ms", "1s"); other exchanges go on meanwhile.
 function mg.sleep(v)
-  local ms = milliseconds(v)
+  local ms = host.milliseconds(v, "mg.sleep")
   host.must_wait("mg.sleep")
   local op = C.mg_sleep(host.here(), ms)
   if op < 0 then return host.fail(op, "mg.sleep") end

@@ -295,7 +295,7 @@ local function set(...)
 end
 
 local of_exchange = set("method", "path", "host", "port", "scheme", "headers", "body", "trailers", "client", "params", "route", "route_path",
-  "plugins", "upstream", "upstream_name", "consumers", "buffered_body", "memory", "leaves_after", "http", "redis", "dns", "now", "seed")
+  "plugins", "upstream", "upstream_name", "consumers", "buffered_body", "memory", "after_ms", "leaves_after", "http", "redis", "dns", "now", "seed")
 
 -- Run a chain over a request made by hand. Gives { status, headers, body, trailers, all(name), json(), source, failure, elapsed_ms,
 -- ctx, consumer, log, calls = what was asked of the outside, request = what the upstream saw, or nil }. A client that left has no status.
@@ -309,7 +309,7 @@ function test.exchange(given)
   spec.path, spec.query, spec.params = path, (given.path or ""):find("?", 1, true) and query or nil, params
   spec.route, spec.route_path, spec.plugins = given.route or "test", given.route_path or path, given.plugins
   spec.upstream, spec.upstream_name = upstream_of(upstream or nil), given.upstream_name or "test"
-  spec.consumers, spec.buffered_body, spec.memory = given.consumers, given.buffered_body, given.memory
+  spec.consumers, spec.buffered_body, spec.memory, spec.after_ms = given.consumers, given.buffered_body, given.memory, given.after_ms
   native.lines()
   native.written()
   return result_of(native.simulate(spec))

@@ -69,6 +69,7 @@ TABLES = {
     "error_fields": ("The shape of errors", "errors."),
     "log_fields": ("Log, name resolution, Lua", "log."),
     "resolver_fields": ("Log, name resolution, Lua", "resolver."),
+    "tasks_fields": ("Tasks", "tasks."),
     "quarantine_fields": ("Log, name resolution, Lua", "quarantine."),
     "debug_fields": ("Debug", "debug."),
     "lua_fields": ("Log, name resolution, Lua", "lua."),
