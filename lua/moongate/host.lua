@@ -80,6 +80,9 @@ end
 
 local WAIT = host.WAIT
 
+-- As they are, before a plugin's own coroutines are wrapped (below).
+host.resume, host.yield = resume, yield
+
 -- To be called before an operation is started.
 function host.must_wait(what)
   if now.can_wait == 0 then

@@ -24,6 +24,10 @@ require "moongate.exchange"
 local task = require "moongate.task"
 mg.spawn, mg.is_leaving, mg.timer = task.spawn, task.is_leaving, task.timer
 
+-- Several waits at once (parallel.lua).
+local parallel = require "moongate.parallel"
+mg.all, mg.any, mg.timeout = parallel.all, parallel.any, parallel.timeout
+
 -- Wall clock in milliseconds and microseconds since 1970; a clock that never jumps.
 function mg.now_ms() return tonumber(C.mg_now_ms()) end
 function mg.now_us() return tonumber(C.mg_now_us()) end
