@@ -16,6 +16,8 @@ int mg_cmd_echo(int argc, char **argv);
 int mg_cmd_version(int argc, char **argv);
 int mg_cmd_trace(int argc, char **argv);
 int mg_cmd_test(int argc, char **argv);
+int mg_cmd_new(int argc, char **argv);
+int mg_cmd_repl(int argc, char **argv);
 int mg_cmd_check(int argc, char **argv);
 int mg_cmd_routes(int argc, char **argv);
 int mg_cmd_explain(int argc, char **argv);

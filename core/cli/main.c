@@ -13,7 +13,9 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     { "plugins", mg_cmd_plugins, "the plugins there are, with their fields" },
     { "reload", mg_cmd_reload, "have a running gateway load its config anew" },
     { "trace", mg_cmd_trace, "the chain as it ran, for a request or for those that pass" },
-    { "test", mg_cmd_test, "run the specs of Lua plugins" },
+    { "new", mg_cmd_new, "write a plugin to begin with, its spec and its page" },
+    { "test", mg_cmd_test, "run specs of plugins and of whole configs" },
+    { "repl", mg_cmd_repl, "a Lua prompt inside a simulated exchange" },
     { "echo", mg_cmd_echo, "a small HTTP server that answers what it was asked" },
     { "version", mg_cmd_version, "versions of moongate and of what it is built on" },
 };

@@ -69,7 +69,10 @@ static size_t set_variables(lua_State *L, int table, struct variable **out)
     struct variable *list = NULL;
     size_t n = 0;
 
-    for (lua_pushnil(L); lua_istable(L, table) && lua_next(L, table); lua_pop(L, 1)) {
+    *out = NULL;
+    if (!lua_istable(L, table))
+        return 0;
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
         struct variable *more;
         const char *name, *value, *before;
 

@@ -86,6 +86,13 @@ struct mg_sim {
     int sent_pieces[2];
 };
 
+/* ---- spec.c ---- */
+/* A trial for a spec, or for a folder. 0, or < 0 with err; to be closed either way. options and sum are set before. */
+int mg_trial_open(struct mg_trial *t, const char *path, struct mg_error *err);
+void mg_trial_close(struct mg_trial *t);
+/* A table with what moongate.test and moongate.repl call. */
+void mg_trial_push_natives(struct lua_State *L, struct mg_trial *t);
+
 /* ---- sim.c ---- */
 /* Body: fills the sim's exchange from the spec table, runs it, pushes the result table. Raises Lua errors: call it
  * through lua_pcall and then mg_sim_end. */

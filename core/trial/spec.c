@@ -265,6 +265,16 @@ static const luaL_Reg natives[] = {
 
 /* ---- one file ---- */
 
+void mg_trial_push_natives(lua_State *L, struct mg_trial *t)
+{
+    lua_newtable(L);
+    for (const luaL_Reg *r = natives; r->name; r++) {
+        lua_pushlightuserdata(L, t);
+        lua_pushcclosure(L, r->func, 1);
+        lua_setfield(L, -2, r->name);
+    }
+}
+
 static void file_body(struct mg_vm *vm, void *arg)
 {
     const struct mg_source_file *f = arg;
@@ -275,12 +285,7 @@ static void file_body(struct mg_vm *vm, void *arg)
     lua_pushliteral(L, "moongate.test");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "begin");
-    lua_newtable(L);
-    for (const luaL_Reg *r = natives; r->name; r++) {
-        lua_pushlightuserdata(L, t);
-        lua_pushcclosure(L, r->func, 1);
-        lua_setfield(L, -2, r->name);
-    }
+    mg_trial_push_natives(L, t);
     lua_pushlstring(L, f->path.p, f->path.n);
     lua_createtable(L, 0, 2);
     lua_pushstring(L, t->options->filter);
@@ -295,9 +300,10 @@ static void file_body(struct mg_vm *vm, void *arg)
     lua_call(L, 0, 0);
 }
 
-static int open_trial(struct mg_trial *t, const char *path, const char *const *folders, size_t folders_n, struct mg_error *err)
+int mg_trial_open(struct mg_trial *t, const char *path, struct mg_error *err)
 {
     struct mg_str list[16];
+    struct stat st;
     static const char *const near[] = { "plugins", "../plugins", "build", "../build" }; /* of the spec's folder */
     char real[PATH_MAX], beside[4][PATH_MAX + 16];
     char *slash;
@@ -307,10 +313,11 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     if (!realpath(path, real))
         return mg_fail(err, MG_ENOENT, "%s: not found", path);
     slash = strrchr(real, '/');
-    *slash = '\0';
+    if (stat(real, &st) != 0 || !S_ISDIR(st.st_mode))
+        *slash = '\0';
     t->config.folder = mg_str_c(strdup(real));
-    for (; n < folders_n && n < 11; n++)
-        list[n] = mg_str_c(folders[n]);
+    for (; n < t->options->folders_n && n < 11; n++)
+        list[n] = mg_str_c(t->options->folders[n]);
     for (int i = 0; i < 4; i++) {
         snprintf(beside[i], sizeof(beside[i]), "%s/%s", real, near[i]);
         list[n++] = mg_str_c(beside[i]);
@@ -336,10 +343,12 @@ static int open_trial(struct mg_trial *t, const char *path, const char *const *f
     if (!t->vm)
         return err->code;
     t->script->builder = t->script->vms[0] = t->vm;
+    mg_log_capture(on_line, t);
+    mg_sink_capture(on_sink_line, t);
     return mg_vm_go_live(t->vm, true, err);
 }
 
-static void close_trial(struct mg_trial *t)
+void mg_trial_close(struct mg_trial *t)
 {
     if (t->monotonic_us)
         next_monotonic_us = t->monotonic_us + hour_us;
@@ -383,11 +392,9 @@ static void run_file(const char *path, const struct mg_trial_options *options, s
     }
     t->options = options;
     t->sum = sum;
-    if (open_trial(t, path, options->folders, options->folders_n, &err) == 0)
+    if (mg_trial_open(t, path, &err) == 0)
         f = mg_sources_read(t->config.sources, MG_STR("spec"), path, &err);
     if (f) {
-        mg_log_capture(on_line, t);
-        mg_sink_capture(on_sink_line, t);
         if (mg_vm_call(t->vm, file_body, (void *)f, &err) == 0)
             err.code = 0;
     }
@@ -395,7 +402,7 @@ static void run_file(const char *path, const struct mg_trial_options *options, s
         printf("%s: %s\n", path, err.message);
         sum->failed++;
     }
-    close_trial(t);
+    mg_trial_close(t);
     free(t);
 }
 

@@ -26,4 +26,8 @@ struct mg_trial_options {
 /* Run them. Results go to stdout. Returns how many tests failed; < 0 when nothing could run. */
 int mg_trial_run(const struct mg_trial_options *options);
 
+/* A Lua prompt inside a simulated exchange, on stdin and stdout. config, request ("GET http://host/path"): may be NULL. 0, or -1 when it
+ * could not begin. */
+int mg_trial_repl(const char *config, const char *request, const char *const *folders, size_t folders_n);
+
 #endif

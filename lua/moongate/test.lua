@@ -39,8 +39,11 @@ function test.finish()
   native.report(counts.passed, counts.failed, counts.skipped)
 end
 
+local told = {} -- the log's lines since the test began
+
 local function tell(err)
-  for _, line in ipairs(expectations.tell(err, native.source_line)) do native.say("  " .. line) end
+  for _, line in ipairs(expectations.tell(err, native.source_line, file)) do native.say("  " .. line) end
+  for _, line in ipairs(told) do native.say("  log: " .. line) end
   for _, line in ipairs(native.lines()) do native.say("  log: " .. line) end
 end
 
@@ -96,6 +99,7 @@ function test.it(name, fn)
     return
   end
   native.lines()
+  told = {}
   is_running = true
   local began = native.real_ms()
   local ok, err = xpcall(body_of, expectations.handler, fn)
@@ -234,6 +238,7 @@ local function result_of(r)
   end
   r.source = sources[r.source]
   r.log = native.lines()
+  for _, line in ipairs(r.log) do told[#told + 1] = line end
   r.calls = world.calls
   r.written = native.written()
   return r
@@ -363,6 +368,7 @@ local of_request = set("method", "path", "host", "port", "scheme", "headers", "b
 
 -- One request: what test.exchange gives, and route, upstream. What plugins keep (rate limits, caches) they keep from one to the next.
 function gateway:request(given)
+  if not self.native then error("this gateway was closed", 2) end
   if type(given) == "string" then
     local method, path = given:match("^(%u+) (.+)$")
     given = { method = method, path = path or given }

@@ -40,7 +40,7 @@ end
 
 show = function(v, depth, seen)
   if type(v) == "string" then return json.quote(v) end
-  if v == json.null then return "null" end
+  if rawequal(v, json.null) then return "null" end
   if type(v) == "table" then return show_table(v, depth or 0, seen or {}) end
   return tostring(v)
 end
@@ -207,12 +207,18 @@ end
 
 -- ---- telling ----------------------------------------------------------------------------------------------
 
--- What is told of an error, as lines. source_line: of "path", number.
-function lib.tell(err, source_line)
+-- What is told of an error, as lines. source_line: of "path", number. file: of the spec; Lua shortens long names to "...end".
+function lib.tell(err, source_line, file)
+  local function whole(text)
+    return (text:gsub("%.%.%.([^\n:]+):(%d+)", function(rest, line)
+      if file and file:sub(-#rest) == rest then return file .. ":" .. line end
+    end))
+  end
   local out, expectation = {}, type(err) == "table" and err.expectation
   local text = expectation or tostring(type(err) == "table" and err.text or err)
   local where = expectation and err.where or text:match("^([^\n]-:%d+): ")
   if not expectation and type(err) == "table" then where = err.where or where end
+  text, where = whole(text), where and whole(where)
   if expectation and where and where ~= "" then text = where .. ": " .. text end
   for line in (text .. "\n"):gmatch("(.-)\n") do out[#out + 1] = line end
   local path, number = (where or ""):match("^(.*):(%d+)$")
@@ -221,7 +227,7 @@ function lib.tell(err, source_line)
   for _, d in ipairs(expectation and err.differences or {}) do out[#out + 1] = "  " .. d end
   if type(err) == "table" and err.traceback then
     for line in err.traceback:gmatch("[^\n]+") do -- the author's own files
-      if line:find("^%s") and not line:find("^%s*%[C%]") and not line:find("^%s*=?moongate/") then out[#out + 1] = "  from " .. line:match("^%s*(.*)$") end
+      if line:find("^%s") and not line:find("^%s*%[C%]") and not line:find("^%s*=?moongate/") then out[#out + 1] = "  from " .. whole(line:match("^%s*(.*)$")) end
     end
   end
   return out
