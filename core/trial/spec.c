@@ -7,6 +7,7 @@
 #include "pdk/random.h"
 #include "service/shared.h"
 #include "trial/sim.h"
+#include <dirent.h>
 #include <ftw.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -239,6 +240,22 @@ static int source_line(lua_State *L)
     return 1;
 }
 
+/* native.files(folder): the names in it, sorted. */
+static int files(lua_State *L)
+{
+    struct dirent **list = NULL;
+    int n = scandir(luaL_checkstring(L, 1), &list, NULL, alphasort);
+
+    lua_newtable(L);
+    for (int i = 0; i < n; i++) {
+        lua_pushstring(L, list[i]->d_name);
+        lua_rawseti(L, -2, i + 1);
+        free(list[i]);
+    }
+    free(list);
+    return 1;
+}
+
 /* native.colour("red"): the terminal's escape, or "". */
 static int colour(lua_State *L)
 {
@@ -259,7 +276,7 @@ static int real_ms(lua_State *L)
 static const luaL_Reg natives[] = {
     { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
     { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "wall_ms", wall_ms }, { "seed", seed },
-    { "source_line", source_line }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
+    { "source_line", source_line }, { "files", files }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
     { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins }, { NULL, NULL }
 };
 

@@ -413,6 +413,15 @@ function test.plugins(path)
   native.plugins(path:find("%.so$") and (path:match("^(.*)/[^/]*$") or ".") or path:find("%.lua$") and (path:match("^(.*)/[^/]*$") or ".") or path)
 end
 
+-- The names of files in a folder beside the spec that match a Lua pattern, sorted.
+function test.files(path, pattern)
+  local found = {}
+  for _, name in ipairs(native.files(absolute(path))) do
+    if name ~= "." and name ~= ".." and name:find(pattern or ".") then found[#found + 1] = name end
+  end
+  return found
+end
+
 -- Move the simulated clock on, by milliseconds or "5s"; tasks and timers that are due on the way run.
 function test.advance(v) native.advance(fakes.ms(v, "test.advance")) end
 -- Set the wall clock: milliseconds since 1970, or "2026-03-01T12:00:00Z".
