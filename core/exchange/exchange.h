@@ -26,6 +26,7 @@ struct mg_body_more;    /* plugin/body.h */
 struct mg_brought;      /* service/brought.h */
 struct mg_store;        /* service/store.h */
 struct mg_task;         /* plugin/task.h */
+struct mg_feed;         /* plugin/feed.h */
 
 /* One asynchronous operation that a plugin started. Once it was delivered to its entry, or dropped, its memory may become another one's. */
 struct mg_op {
@@ -85,6 +86,8 @@ struct mg_body {
     uint16_t step;                  /* where the chain is with the piece in hand */
     uint16_t sets;                  /* how often mg_body_set was called */
     bool observed_gather;           /* only observed entries (mode = "observe") asked for it: it goes on framed as it came */
+    bool in_feed;                   /* the piece in hand is the feed's */
+    struct mg_feed *feed;           /* where the body comes from, when not from its sender; NULL */
     struct mg_body_more *more;      /* of a body that is more than pieces passing by (plugin/body.h); else NULL */
 };
 
@@ -137,6 +140,7 @@ struct mg_exchange {
     uint8_t source;                 /* enum mg_source */
     const char *failure;            /* token; NULL: none */
     struct mg_str answer;           /* body of a recorded answer */
+    struct mg_feed *answer_feed;    /* the body of answer_head, when a plugin makes it bit by bit */
     struct mg_head *answer_head;    /* recorded by mg_respond; becomes res when the plugin returns MG_RESPOND */
 
     struct mg_body body[2];         /* by enum mg_side */

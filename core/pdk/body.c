@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "http/coding.h"
 #include "plugin/body.h"
+#include "plugin/feed.h"
 
 #include <stdio.h>
 
@@ -70,6 +71,8 @@ static int start(struct mg_exchange *x, struct mg_body *b, int over)
 static bool is_here(const struct mg_exchange *x, int side, struct mg_str *whole)
 {
     *whole = mg_str(NULL, 0);
+    if (x->body[side].feed)
+        return false;
     if (side == MG_RESPONSE && x->source != MG_SOURCE_UPSTREAM) {
         *whole = x->answer;
         return true;
@@ -105,6 +108,8 @@ static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int ov
         b->gather = MG_GATHER_REFUSED;
         return mg_op_start(x, NULL) ? 0 : MG_ENOMEM;
     }
+    if (b->feed) /* the proxy has it made, as for a receiver */
+        return start(x, b, over);
     if (b->whole_last && !mg_body_steps_between(x, side, b->whole_at, place)) {
         b->gather = MG_GATHER_DONE;
         b->gather_entry = x->entry;
@@ -209,7 +214,7 @@ int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
-    if (!b->replaced && b->gather != MG_GATHER_DONE)
+    if (b->feed || (!b->replaced && b->gather != MG_GATHER_DONE))
         return MG_ENOENT;
     *out = b->whole;
     return 0;
@@ -224,7 +229,6 @@ static bool sets_answer(const struct mg_exchange *x, int side)
 int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
 {
     struct mg_exchange *x = mg_with_request(h);
-    struct mg_op *op;
     struct mg_body *b;
     int rc;
 
@@ -234,6 +238,7 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
     if (!b)
         return MG_EINVAL;
     if (sets_answer(x, side)) {
+        x->answer_feed = NULL;
         rc = mg_give_copy(x, mg_str(p, n), &x->answer);
         x->answer_head->length = (int64_t)n;
         return rc;
@@ -245,18 +250,8 @@ int mg_body_set(struct mg_x *h, int side, const char *p, size_t n)
         rc = mg_body_put_whole(x, b, 0, mg_str(p, n));
     if (rc)
         return rc;
-    if (b->gather == MG_GATHER_ASKED && (op = mg_op_find(x, b->gather_op)))
-        mg_op_end(op, 0);
-    mg_body_changed(b);
-    b->gather = MG_GATHER_DONE;
-    b->gather_entry = x->entry;
-    b->whole_at = (uint8_t)mg_chain_place(side, x->entry);
-    if (!b->replaced)
-        b->drop_at = b->whole_at;
-    b->whole_last = true;
-    b->regather = false;
-    b->replaced = true;
-    b->sets++;
+    b->feed = NULL;
+    mg_body_replaced(x, b, side);
     return 0;
 }
 
@@ -270,7 +265,7 @@ static int gathered(struct mg_exchange *x, int side, struct mg_str *out)
 
     if (!b)
         return MG_EINVAL;
-    if (!b->replaced && b->gather != MG_GATHER_DONE)
+    if (b->feed || (!b->replaced && b->gather != MG_GATHER_DONE))
         return MG_ENOENT;
     rc = mg_body_plain_make(x, side, x->limits.buffered_body, out);
     return rc == MG_ENOENT ? MG_ESYNTAX : rc; /* a coding that is not known */
@@ -319,7 +314,9 @@ int64_t mg_body_length(struct mg_x *h, int side)
     if (!b)
         return MG_EINVAL;
     if (sets_answer(x, side))
-        return (int64_t)x->answer.n;
+        return x->answer_feed && x->answer_feed->head == x->answer_head ? -1 : (int64_t)x->answer.n;
+    if (b->feed)
+        return -1;
     if (b->replaced || b->gather == MG_GATHER_DONE)
         return (int64_t)b->whole.n;
     head = head_of(x, side);

@@ -89,6 +89,7 @@ static int record(struct mg_exchange *x, int status, struct mg_str body)
     head->framing = MG_BODY_LENGTH;
     head->length = (int64_t)body.n;
     x->answer_head = head;
+    x->answer_feed = NULL;
     x->answer = body;
     return 0;
 }

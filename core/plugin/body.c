@@ -6,6 +6,7 @@
  * requests, counted from the top for responses. */
 #include "plugin/step.h"
 #include "plugin/body.h"
+#include "plugin/feed.h"
 
 #include <stdlib.h>
 
@@ -127,10 +128,10 @@ static void places(const struct mg_body *b, int side, unsigned *from, unsigned *
 {
     unsigned asked = mg_chain_place(side, b->gather_entry);
 
-    *from = b->in_whole ? b->whole_at : 0;
+    *from = b->in_whole ? b->whole_at : b->in_feed ? b->feed->at : 0;
     if (b->in_whole)
         *to = b->gather == MG_GATHER_ASKED ? asked : MG_ENTRIES_MAX;
-    else if (b->replaced)
+    else if (b->replaced && !b->in_feed)
         *to = b->drop_at;
     else if (collects(b))
         *to = asked;
@@ -164,11 +165,11 @@ static enum mg_verdict gathered_all(struct mg_exchange *x, struct mg_body *b, in
 
 static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int side)
 {
-    bool again = b->in_whole;
+    bool again = b->in_whole, fed = b->in_feed;
     size_t at = again ? 0 : b->whole.n;
 
     b->held = true;
-    b->in_whole = false;
+    b->in_whole = b->in_feed = false;
     if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && b->over == MG_OVER_REFUSE) {
         b->gather = MG_GATHER_REFUSED;
         b->refused = MG_REFUSED_SIZE;
@@ -185,8 +186,11 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
         return MG_CONTINUE;
     if (b->limit > 0 && b->whole.n > (size_t)b->limit)
         gathered(x, b, MG_GATHER_OVER, MG_ETOOBIG);
-    else if (b->whole_last)
+    else if (b->whole_last) {
+        if (fed)
+            b->feed = NULL; /* all of it is in `whole` */
         return gathered_all(x, b, side);
+    }
     return MG_CONTINUE;
 }
 
@@ -200,14 +204,17 @@ static enum mg_verdict arrive(struct mg_exchange *x, struct mg_body *b, int side
         b->whole_out = true;
         return MG_CONTINUE;
     }
-    if (b->replaced) {
+    if (b->replaced && !b->in_feed) {
         b->held = true;
         return MG_CONTINUE;
     }
-    return collects(b) ? collect(x, b, side) : MG_CONTINUE;
+    if (collects(b))
+        return collect(x, b, side);
+    b->in_feed = false;
+    return MG_CONTINUE;
 }
 
-static enum mg_verdict flow(struct mg_exchange *x, int side)
+enum mg_verdict mg_body_flow(struct mg_exchange *x, int side)
 {
     struct mg_body *b = &x->body[side];
     int phase = body_phase(side), n = x->chain->steps_n[phase];
@@ -250,7 +257,7 @@ static enum mg_verdict resume(struct mg_exchange *x, int side)
         return v;
     b->waiting = false;
     b->step++;
-    return v == MG_CONTINUE ? flow(x, side) : v;
+    return v == MG_CONTINUE ? mg_body_flow(x, side) : v;
 }
 
 enum mg_verdict mg_chain_run_body(struct mg_exchange *x, int side)
@@ -258,7 +265,25 @@ enum mg_verdict mg_chain_run_body(struct mg_exchange *x, int side)
     struct mg_body *b = &x->body[side];
 
     b->held = false;
-    return b->waiting ? resume(x, side) : flow(x, side);
+    return b->waiting ? resume(x, side) : mg_body_flow(x, side);
+}
+
+void mg_body_replaced(struct mg_exchange *x, struct mg_body *b, int side)
+{
+    struct mg_op *op = b->gather == MG_GATHER_ASKED ? mg_op_find(x, b->gather_op) : NULL;
+
+    if (op)
+        mg_op_end(op, 0);
+    mg_body_changed(b);
+    b->gather = MG_GATHER_DONE;
+    b->gather_entry = x->entry;
+    b->whole_at = (uint8_t)mg_chain_place(side, x->entry);
+    if (!b->replaced)
+        b->drop_at = b->whole_at;
+    b->whole_last = true;
+    b->regather = false;
+    b->replaced = true;
+    b->sets++;
 }
 
 static void take_whole(struct mg_body *b)
@@ -273,7 +298,7 @@ static void take_whole(struct mg_body *b)
 enum mg_verdict mg_chain_run_whole(struct mg_exchange *x, int side)
 {
     take_whole(&x->body[side]);
-    return flow(x, side);
+    return mg_body_flow(x, side);
 }
 
 bool mg_body_steps_between(const struct mg_exchange *x, int side, unsigned from, unsigned to)
@@ -299,7 +324,7 @@ enum mg_verdict mg_body_regather(struct mg_exchange *x)
             continue;
         b->regather = false;
         take_whole(b);
-        v = flow(x, side);
+        v = mg_body_flow(x, side);
         if (v != MG_CONTINUE && v != MG_WAIT)
             return v;
     }

@@ -22,6 +22,8 @@ struct mg_body_more *mg_body_more(struct mg_exchange *x, struct mg_body *b);
 int mg_body_plain_make(struct mg_exchange *x, int side, int64_t limit, struct mg_str *out);
 /* The one document of that text, which is the body's; NULL with a message. */
 struct mg_json *mg_body_json_make(struct mg_exchange *x, int side, struct mg_str text, char *error, size_t error_n);
+/* By the entry that runs: `whole` or `feed` takes the place of the sender's body. */
+void mg_body_replaced(struct mg_exchange *x, struct mg_body *b, int side);
 /* The body is another one now: what was made of the old one is forgotten. */
 void mg_body_changed(struct mg_body *b);
 /* Content-Encoding of that side, its fields joined; empty when there is none. MG_ENOMEM. */
@@ -36,6 +38,8 @@ int mg_body_put_whole(struct mg_exchange *x, struct mg_body *b, size_t at, struc
 int mg_body_put_piece(struct mg_exchange *x, struct mg_body *b, struct mg_str s);
 /* Before `whole` is replaced: it and its state are kept where the entry that runs may have to be undone. 0 or MG_ENOMEM. */
 int mg_undo_keep_body(struct mg_exchange *x, struct mg_body *b);
+/* The piece in hand through the steps that it passes (chain.h, mg_chain_run_body). */
+enum mg_verdict mg_body_flow(struct mg_exchange *x, int side);
 /* Are there body steps at the places [from, to) (mg_chain_place)? */
 bool mg_body_steps_between(const struct mg_exchange *x, int side, unsigned from, unsigned to);
 

@@ -155,7 +155,8 @@ static void drop_stale(struct mg_exchange *x)
     mg_list_each(n, &x->ops)
     {
         struct mg_op *op = mg_container(n, struct mg_op, node);
-        bool wanted = op->phase == MG_ON_REQUEST_BODY    ? x->body[MG_REQUEST].waiting
+        bool wanted = op->phase == MG_ON_STREAM          ? x->body[MG_REQUEST].feed || x->body[MG_RESPONSE].feed
+                      : op->phase == MG_ON_REQUEST_BODY    ? x->body[MG_REQUEST].waiting
                       : op->phase == MG_ON_RESPONSE_BODY ? x->body[MG_RESPONSE].waiting
                                                          : x->is_waiting && op->phase == x->phase && op->entry == x->entry;
 

@@ -79,7 +79,7 @@ enum mg_verdict mg_chain_run_whole(struct mg_exchange *x, int side);
 /* Must the body go on by mg_chain_run_whole? */
 static inline bool mg_chain_has_whole(const struct mg_body *b)
 {
-    return !b->whole_out && (b->replaced || b->gather == MG_GATHER_DONE || b->gather == MG_GATHER_OVER);
+    return !b->whole_out && (b->gather == MG_GATHER_OVER || (!b->feed && (b->replaced || b->gather == MG_GATHER_DONE)));
 }
 /* Does the entry that runs only observe? */
 static inline bool mg_entry_observes(const struct mg_exchange *x)

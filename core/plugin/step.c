@@ -11,7 +11,7 @@ const char *mg_phase_name(int phase)
     static const char *const names[] = {
         [MG_ON_REWRITE] = "on_rewrite", [MG_ON_REQUEST] = "on_request", [MG_ON_REQUEST_BODY] = "on_request_body",
         [MG_ON_RESPONSE] = "on_response", [MG_ON_RESPONSE_BODY] = "on_response_body", [MG_ON_LOG] = "on_log",
-        [MG_ON_WORKER] = "on_worker", [MG_ON_TASK] = "task"
+        [MG_ON_STREAM] = "stream", [MG_ON_WORKER] = "on_worker", [MG_ON_TASK] = "task"
     };
 
     return phase >= 0 && (size_t)phase < sizeof names / sizeof names[0] && names[phase] ? names[phase] : "?";
@@ -20,6 +20,12 @@ const char *mg_phase_name(int phase)
 static bool is_body(int phase)
 {
     return phase == MG_ON_REQUEST_BODY || phase == MG_ON_RESPONSE_BODY;
+}
+
+/* What runs beside the phases of heads. */
+static bool is_beside(int phase)
+{
+    return is_body(phase) || phase == MG_ON_STREAM;
 }
 
 /* Most calls log nothing, and most exchanges need no id. */
@@ -45,7 +51,7 @@ void mg_frame_enter(struct mg_exchange *x, struct mg_frame *f, const struct mg_c
     x->told_why = false;
     f->answer_head = x->answer_head;
     f->answer = x->answer;
-    if (is_body(phase)) /* a head's entry may wait meanwhile, with an answer of its own */
+    if (is_beside(phase)) /* a head's entry may wait meanwhile, with an answer of its own */
         x->answer_head = NULL;
     mg_log_set_scope(&f->scope);
     f->account = w->accounts ? w->accounts + e->account : NULL;
@@ -56,7 +62,7 @@ void mg_frame_leave(struct mg_exchange *x, const struct mg_frame *f, enum mg_ver
 {
     mg_account_end(f->account, f->since);
     mg_log_set_scope(NULL);
-    if (is_body(x->phase) && v != MG_RESPOND) {
+    if (is_beside(x->phase) && v != MG_RESPOND) {
         x->answer_head = f->answer_head;
         x->answer = f->answer;
     }
@@ -93,7 +99,7 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
         mg_account_add(&x->worker->accounts[e->account].errors, 1);
     if (x->trace)
         mg_trace_why(x, mg_str_c(why));
-    if (!e->continue_on_error || e->observe)
+    if (!e->continue_on_error || e->observe || phase == MG_ON_STREAM)
         return MG_ERROR;
     if (is_body(phase))
         b->piece = b->before;
@@ -108,7 +114,7 @@ static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, i
     switch (v) {
     case MG_CONTINUE:
         x->answer_head = NULL; /* recorded but not meant */
-        if (!is_body(phase) && !e->observe)
+        if (!is_beside(phase) && !e->observe)
             x->undo = NULL;
         return v;
     case MG_WAIT:
@@ -263,6 +269,25 @@ enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, in
         mg_frame_enter(x, &f, e, phase);
         v = mg_watched(x, e) ? watched(x, e, phase, NULL, id, status) : settle(x, e, phase, wake(x, e, id, status));
         mg_frame_leave(x, &f, v);
+    }
+    return v;
+}
+
+enum mg_verdict mg_step_wake_stream(struct mg_exchange *x, struct mg_chain_entry *e)
+{
+    enum mg_verdict v = MG_WAIT;
+    struct mg_op *op;
+
+    while ((op = ended_op(x, e, MG_ON_STREAM))) {
+        int id = op->id, status = op->status;
+        struct mg_frame f;
+
+        mg_op_done(op);
+        mg_frame_enter(x, &f, e, MG_ON_STREAM);
+        v = settle(x, e, MG_ON_STREAM, wake(x, e, id, status));
+        mg_frame_leave(x, &f, v);
+        if (v == MG_ERROR || v == MG_RESPOND)
+            return MG_ERROR;
     }
     return v;
 }

@@ -29,6 +29,8 @@ int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phas
 enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn);
 /* Give the entry what has ended of the operations that it waits for. MG_WAIT: none, or it waits on. */
 enum mg_verdict mg_step_wake(struct mg_exchange *x, struct mg_chain_entry *e, int phase);
+/* The same for the entry's operations as the maker of a body (plugin/feed.h). MG_CONTINUE or MG_WAIT: it goes on; MG_ERROR. */
+enum mg_verdict mg_step_wake_stream(struct mg_exchange *x, struct mg_chain_entry *e);
 const char *mg_phase_name(int phase);
 
 /* undo.c: heads as values. Save before an entry runs; 0 or MG_ENOMEM. (A body is kept when it is replaced: plugin/body.h.) */

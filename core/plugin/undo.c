@@ -59,6 +59,7 @@ static void restore_body(struct mg_undo *u, int side, struct mg_body *b)
     b->whole_last = was->whole_last;
     b->regather = was->regather;
     b->replaced = was->replaced;
+    b->feed = was->feed;
 }
 
 int mg_undo_save(struct mg_exchange *x)

@@ -1,6 +1,7 @@
 /* answer.c - answers that do not come from an upstream: the gateway's own, and those that plugins record. */
 #include "proxy/run.h"
 #include "pdk/problem.h"
+#include "plugin/feed.h"
 
 #include <stdio.h>
 
@@ -26,6 +27,7 @@ static struct mg_head *take_over(struct mg_exchange *x, int status, int source)
     x->body[MG_REQUEST].waiting = false;
     if (x->body[MG_REQUEST].gather == MG_GATHER_ASKED)
         x->body[MG_REQUEST].gather = MG_GATHER_NO;
+    x->body[MG_RESPONSE].feed = NULL;
     x->body[MG_RESPONSE].got_end = false;
     x->body[MG_RESPONSE].gather = MG_GATHER_NO;
     x->body[MG_RESPONSE].replaced = false;
@@ -111,8 +113,10 @@ void mg_answer_error(struct mg_exchange *x, int status, const char *failure, con
 void mg_answer_recorded(struct mg_exchange *x)
 {
     struct mg_head *recorded = x->answer_head;
+    struct mg_feed *feed = x->answer_feed && x->answer_feed->head == recorded ? x->answer_feed : NULL;
     struct mg_str body = x->answer;
 
+    x->answer_feed = NULL;
     if (!recorded) { /* the chain checks this before; an empty answer would be a lie */
         mg_answer_error(x, 500, "plugin_error", NULL);
         return;
@@ -129,6 +133,11 @@ void mg_answer_recorded(struct mg_exchange *x)
         x->res->reason = mg_reason(recorded->status);
     x->answer = body;
     x->answer_head = NULL;
+    if (feed) {
+        x->body[MG_RESPONSE].feed = feed;
+        x->body[MG_RESPONSE].replaced = true;
+        x->body[MG_RESPONSE].drop_at = 0;
+    }
 }
 
 void mg_answer_redirect(struct mg_exchange *x, int status, int port)

@@ -5,6 +5,7 @@
 #include "proxy/run.h"
 #include "base/log.h"
 #include "proxy/traces.h"
+#include "plugin/feed.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
 
@@ -112,7 +113,7 @@ void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
 {
     struct mg_body *b = &x->body[MG_REQUEST];
 
-    if (b->resized && (out->framing != MG_BODY_NONE || b->replaced)) {
+    if (b->feed || (b->resized && (out->framing != MG_BODY_NONE || b->replaced))) {
         out->framing = MG_BODY_STREAM;
     } else if (is_whole(b)) {
         if (out->framing == MG_BODY_NONE && !b->whole.n)
@@ -131,12 +132,55 @@ void mg_pieces_begin_request(struct mg_exchange *x)
     if (mg_chain_has_whole(b)) {
         if (passed(x, MG_REQUEST, mg_chain_run_whole(x, MG_REQUEST)))
             request_out(x);
-    } else if (b->got_end && !b->ended) {
+    } else if (b->got_end && !b->ended && !b->feed) {
         request_piece(x, mg_str(NULL, 0), true);
     }
     if (x->state == MG_ST_RECEIVE && !b->ended)
         mg_up_watch(x, -1, false);
     mg_pieces_request_flow(x);
+}
+
+/* ---- bodies that a plugin makes ------------------------------------------------------------------ */
+
+static void request_out(struct mg_exchange *x);
+static void response_out(struct mg_exchange *x);
+
+/* Somebody would take a piece now: the receiver, or an entry that wants the body whole. */
+static bool wants_feed(const struct mg_exchange *x, int side)
+{
+    const struct mg_body *b = &x->body[side];
+
+    if (!b->feed || b->waiting || b->ended || x->state >= MG_ST_LOG)
+        return false;
+    if (b->gather == MG_GATHER_ASKED && (side == MG_REQUEST ? x->state < MG_ST_RECEIVE : x->state == MG_ST_RESPOND))
+        return true;
+    if (mg_chain_has_whole(b))
+        return false;
+    return side == MG_REQUEST ? x->state >= MG_ST_RECEIVE && x->up && !x->up_full : x->state == MG_ST_STREAM && !x->down_full;
+}
+
+static void run_feed(struct mg_exchange *x, int side)
+{
+    while (wants_feed(x, side) && mg_feed_ready(x, side)) {
+        if (!passed(x, side, mg_chain_run_feed(x, side)))
+            continue;
+        if (side == MG_REQUEST)
+            request_out(x);
+        else
+            response_out(x);
+    }
+}
+
+void mg_pieces_feeds(struct mg_exchange *x)
+{
+    int side = MG_REQUEST;
+
+    if (x->state >= MG_ST_LOG)
+        return;
+    if (mg_chain_wake_feeds(x, &side) == MG_ERROR)
+        mg_run_fail(x, 500, "plugin_error", NULL);
+    run_feed(x, MG_REQUEST);
+    run_feed(x, MG_RESPONSE);
 }
 
 void mg_pieces_request_flow(struct mg_exchange *x)
@@ -146,9 +190,11 @@ void mg_pieces_request_flow(struct mg_exchange *x)
     struct mg_client *c = x->client;
     bool wanted;
 
-    if (!down || x->state >= MG_ST_LOG)
+    if (b->feed)
+        run_feed(x, MG_REQUEST);
+    if (!down || x->state >= MG_ST_LOG || x->client != c)
         return;
-    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->waiting && x->state < MG_ST_RECEIVE) {
+    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->feed && !b->waiting && x->state < MG_ST_RECEIVE) {
         request_piece(x, mg_str(NULL, 0), true);
         return;
     }
@@ -245,7 +291,9 @@ static bool frame_response(struct mg_exchange *x)
     struct mg_head *res = x->res;
     bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304;
 
-    if (x->source != MG_SOURCE_UPSTREAM && !is_whole(b)) {
+    if (b->feed) {
+        res->framing = MG_BODY_STREAM;
+    } else if (x->source != MG_SOURCE_UPSTREAM && !is_whole(b)) {
         res->framing = b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY) ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)x->answer.n;
     } else if (is_whole(b)) {
@@ -298,6 +346,8 @@ void mg_pieces_begin_response(struct mg_exchange *x)
     } else if (mg_chain_has_whole(b)) {
         if (passed(x, MG_RESPONSE, mg_chain_run_whole(x, MG_RESPONSE)))
             response_out(x);
+    } else if (b->feed) {
+        x->answer_fed = true; /* mg_pieces_response_flow has it made */
     } else if (x->source != MG_SOURCE_UPSTREAM) {
         x->answer_fed = true;
         response_piece(x, x->answer, true);
@@ -315,7 +365,13 @@ void mg_pieces_response_flow(struct mg_exchange *x)
 
     if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
         return;
-    if (b->gather == MG_GATHER_ASKED && !b->waiting && x->state == MG_ST_RESPOND) {
+    if (b->feed) {
+        run_feed(x, MG_RESPONSE);
+        up = x->up;
+        if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
+            return;
+    }
+    if (b->gather == MG_GATHER_ASKED && !b->feed && !b->waiting && x->state == MG_ST_RESPOND) {
         if (x->source != MG_SOURCE_UPSTREAM && !x->answer_fed) {
             x->answer_fed = true;
             response_piece(x, x->answer, true);

@@ -362,6 +362,8 @@ static void woken(struct mg_exchange *x)
     mg_run_enter(x);
     if (x->body[MG_REQUEST].waiting || x->body[MG_RESPONSE].waiting)
         mg_pieces_wake(x);
+    if (x->body[MG_REQUEST].feed || x->body[MG_RESPONSE].feed)
+        mg_pieces_feeds(x);
     if (x->is_waiting && x->state < MG_ST_LOG) {
         int state = x->state;
         bool over = passed(x, mg_chain_wake(x));

@@ -39,6 +39,7 @@ void mg_pieces_request_flow(struct mg_exchange *x);  /* pause or resume the clie
 void mg_pieces_response_flow(struct mg_exchange *x);
 void mg_pieces_begin_request(struct mg_exchange *x); /* the upstream is there: send what was gathered, let the rest flow */
 void mg_pieces_begin_response(struct mg_exchange *x);
+void mg_pieces_feeds(struct mg_exchange *x);         /* those who make bodies may go on */
 void mg_pieces_wake(struct mg_exchange *x);          /* a body step that waited may go on */
 
 /* forward.c: fields and paths that a proxy changes */

@@ -192,6 +192,7 @@ static void on_drain(struct mg_leg *leg)
     x->up_full = false;
     x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
     mg_pieces_request_flow(x);
+    mg_run(x);
     mg_run_leave(x);
 }
 
@@ -319,6 +320,10 @@ void mg_up_failed(struct mg_exchange *x, int error, const char *why)
     if (x->state == MG_ST_STREAM && x->body[MG_RESPONSE].got_end)
         return; /* it had said everything */
     mg_up_release(x);
+    if (x->state == MG_ST_STREAM && x->body[MG_RESPONSE].feed) { /* what it sent was dropped: a plugin makes the body */
+        x->body[MG_RESPONSE].got_end = true;
+        return;
+    }
     if (retry) {
         x->was_retried = true;
         x->upstream_end_us = 0;

@@ -91,6 +91,7 @@ struct mg_vm {
     int on_error;                       /* reference of the message handler for lua_pcall */
     char error_file[128];               /* where the last error was raised, as far as known */
     int error_line;
+    int run_stream;                     /* reference of host.lua's function that runs a stream */
     const void *wait_mark, *respond_mark;
     struct mg_coro *spare;
     int spare_n, running_n;

@@ -249,14 +249,29 @@ enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int ph
     return resume(vm, x, c, 2);
 }
 
+/* The bytes of a body that a script makes are wanted: its function, kept beside the exchange by exchange.lua, begins. */
+static enum mg_verdict stream(struct mg_vm *vm, struct mg_exchange *x, const struct mg_lua_instance *in, int op)
+{
+    struct mg_coro *c = coro_take(vm);
+
+    if (!c)
+        return complain(x, "stream", "no memory for a coroutine");
+    c->instance = (struct mg_lua_instance *)(uintptr_t)in;
+    c->phase = MG_ON_STREAM;
+    lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->run_stream);
+    lua_pushnumber(c->co, (double)x->handle);
+    lua_pushinteger(c->co, op);
+    return resume(vm, x, c, 2);
+}
+
 /* Who waits for op: the one that names it, else one of the instance that takes whatever ends. */
-static struct mg_coro *waiting_for(struct mg_script_x *sx, const struct mg_lua_instance *in, int op)
+static struct mg_coro *waiting_for(struct mg_script_x *sx, const struct mg_lua_instance *in, int op, int phase)
 {
     struct mg_coro **at, **found = NULL;
     struct mg_coro *c;
 
     for (at = &sx->waiting; *at; at = &(*at)->next) {
-        if ((*at)->instance != in)
+        if ((*at)->instance != in || (*at)->phase != phase)
             continue;
         if ((*at)->op == op) {
             found = at;
@@ -277,8 +292,10 @@ static enum mg_verdict wake(struct mg_x *h, struct mg_script *s, const struct mg
     struct mg_vm *vm = mg_vm_here(s);
     struct mg_exchange *x = mg_handle(h);
     struct mg_script_x *sx = x ? x->script : NULL;
-    struct mg_coro *c = vm && sx ? waiting_for(sx, in, op) : NULL;
+    struct mg_coro *c = vm && sx ? waiting_for(sx, in, op, x->phase) : NULL;
 
+    if (!c && vm && x && in && x->phase == MG_ON_STREAM)
+        return stream(vm, x, in, op);
     if (!c)
         return MG_ERROR;
     lua_pushinteger(c->co, op);

@@ -169,6 +169,8 @@ static void open_body(struct mg_vm *vm, void *arg)
     lua_getfield(L, -2, "RESPOND");
     vm->respond_mark = lua_topointer(L, -1);
     lua_pop(L, 2);
+    lua_getfield(L, -1, "run_stream");
+    vm->run_stream = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->host = luaL_ref(L, LUA_REGISTRYINDEX);
     mg_vm_push_host(vm, "run_work");
     vm->run_work = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -1,5 +1,6 @@
 /* Bodies of a simulated exchange: from the sender's pieces through the chain to the other end, as proxy/pieces.c has it. */
 #include "trial/sim.h"
+#include "plugin/feed.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -103,13 +104,35 @@ enum mg_verdict mg_sim_piece(struct mg_sim *sim, int side)
     return mg_chain_run_body(sim->x, side);
 }
 
+enum mg_verdict mg_sim_feed_piece(struct mg_sim *sim, int side, bool *made)
+{
+    enum mg_pumped p;
+
+    *made = false;
+    if (mg_chain_wake_feeds(sim->x, &side) == MG_ERROR)
+        return MG_ERROR;
+    *made = mg_feed_ready(sim->x, side);
+    if (*made)
+        return MG_CONTINUE;
+    p = mg_sim_pump(sim);
+    if (p == PUMP_NEVER)
+        luaL_error(sim->L, "whoever makes a body waits for something that never comes");
+    return p == PUMP_OVER ? MG_ERROR : MG_CONTINUE;
+}
+
 enum mg_verdict mg_sim_stream(struct mg_sim *sim, int side)
 {
     struct mg_body *b = &sim->x->body[side];
     enum mg_verdict v = MG_CONTINUE;
+    bool made;
 
     if (mg_chain_has_whole(b))
         v = body_out(sim, side, mg_chain_run_whole(sim->x, side));
+    while (v == MG_CONTINUE && !b->ended && b->feed) {
+        v = mg_sim_feed_piece(sim, side, &made);
+        if (v == MG_CONTINUE && made)
+            v = body_out(sim, side, mg_chain_run_feed(sim->x, side));
+    }
     while (v == MG_CONTINUE && !b->ended && (!b->got_end || !b->whole_out))
         v = body_out(sim, side, mg_sim_piece(sim, side));
     return v;

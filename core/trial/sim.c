@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/run.h"
+#include "plugin/feed.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -110,6 +111,16 @@ static enum mg_verdict settle(struct mg_sim *sim, enum mg_verdict v)
         struct mg_pieces *from = &sim->pieces[side];
         enum mg_pumped p;
 
+        if (b->gather == MG_GATHER_ASKED && b->feed) {
+            bool made;
+
+            v = mg_sim_feed_piece(sim, side, &made);
+            if (v == MG_CONTINUE && made)
+                v = mg_sim_settle_body(sim, side, mg_chain_run_feed(x, side));
+            if (v == MG_CONTINUE)
+                v = b->feed ? MG_WAIT : mg_chain_wake(x);
+            continue;
+        }
         if (b->gather == MG_GATHER_ASKED && mg_list_empty(&sim->trial->worker.woken) &&
             (!b->got_end || from->next < from->n)) {
             v = mg_sim_settle_body(sim, side, mg_sim_piece(sim, side));
@@ -152,6 +163,7 @@ static struct mg_head *new_response(struct mg_sim *sim, int status)
     x->source = MG_SOURCE_UPSTREAM;
     b->gather = MG_GATHER_NO;
     b->replaced = b->whole_out = b->got_end = b->resized = false;
+    b->feed = NULL;
     x->is_waiting = false;
     x->state = MG_ST_RESPOND;
     return x->res;

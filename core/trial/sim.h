@@ -101,6 +101,8 @@ void mg_sim_end(struct mg_sim *sim);
 
 /* ---- body.c: bodies on their way through the chain ---- */
 /* The body of a side, from its sender through the chain to the other end. MG_CONTINUE: it has passed, or there is none. */
+/* Is a piece there of a body that a plugin makes? If not, whoever makes it gets a turn. MG_ERROR: it failed, or the exchange is over. */
+enum mg_verdict mg_sim_feed_piece(struct mg_sim *sim, int side, bool *made);
 enum mg_verdict mg_sim_stream(struct mg_sim *sim, int side);
 /* The sender's next piece. */
 enum mg_verdict mg_sim_piece(struct mg_sim *sim, int side);

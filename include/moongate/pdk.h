@@ -77,6 +77,7 @@ enum mg_phase {
     MG_ON_RESPONSE_BODY = 4,
     MG_ON_LOG = 5,
     MG_PHASES = 6,
+    MG_ON_STREAM = 13, /* an entry makes a body bit by bit (mg_body_stream): its on_wake, beside whatever the exchange does */
     /* Outside of a chain. */
     MG_ON_WORKER = 14, /* worker_create, on_worker */
     MG_ON_TASK = 15    /* a task: there is no request and no response, and calls about them give MG_EPHASE */
@@ -243,6 +244,20 @@ struct mg_json *mg_body_json(struct mg_x *x, int side, char *error, size_t error
 /* Replace the whole body. on_request, on_response; the length is set by the core. What has not
  * arrived of the old one is read and dropped. Copied. */
 int mg_body_set(struct mg_x *x, int side, const char *p, size_t n);
+/* Replace the whole body by one that is made bit by bit: the entry's on_wake gets the number that this returns (> 0) with status 0
+ * when the first bytes are wanted, in the phase MG_ON_STREAM, then those of the operations that it starts there; it writes, waits
+ * (MG_WAIT), and says when the body is finished. That goes on after the phase, until mg_body_finish or the end of the exchange, which
+ * cancels it; limits of a plugin's wait do not hold there. The length is not known, so HTTP/1.1 sends chunks. An MG_ERROR, or a
+ * MG_CONTINUE with nothing under way before mg_body_finish, breaks the message off: never does a part look whole. Entries further on may
+ * gather it. on_request, on_response; after mg_respond (with an empty body) it is that answer's body. */
+int mg_body_stream(struct mg_x *x, int side);
+/* Append to it. Copied. 0; 1: taken, but the receiver is slower: wait for mg_body_room before more; MG_EBUSY: not taken, a MiB waits;
+ * MG_ENOENT: no such body, or it is finished. From the entry's functions, or from a task of this worker. */
+int mg_body_write(struct mg_x *x, int side, const char *p, size_t n);
+/* Wait until there is room: an operation's number, status 0. In the phase MG_ON_STREAM. */
+int mg_body_room(struct mg_x *x, int side);
+/* Nothing follows. status 0: the body is whole; another: it broke off, and the message is cut. */
+int mg_body_finish(struct mg_x *x, int side, int status);
 /* Bytes announced by the sender, -1 when not known, 0 when there is no body. */
 int64_t mg_body_length(struct mg_x *x, int side);
 

@@ -295,6 +295,49 @@ local function set_body(v, side, body)
   check(C.mg_body_set_plain(cast(x_t, v), side, body, #body), "set_body")
 end
 
+-- Functions that make a body bit by bit, by handle and operation, until the body is wanted.
+local streams = {}
+local uintptr = typeof("uintptr_t")
+local out_index = {}
+local out_mt = { __index = out_index, __tostring = function() return "moongate: a body in the making" end }
+
+-- Give bytes to the receiver; waits while it is slower. The bytes are on their way when the function waits or ends.
+function out_index.write(o, bytes)
+  bytes = text(bytes, "write")
+  local rc = C.mg_body_write(o.x, o.side, bytes, #bytes)
+  if rc < 0 then return fail(rc, "write") end
+  if rc == 1 then
+    local op = C.mg_body_room(o.x, o.side)
+    if op < 0 then return fail(op, "write") end
+    host.wait(op)
+  end
+end
+
+local function stream_body(v, side, fn, what)
+  if type(fn) ~= "function" then error(what .. ": a function expected, not a " .. type(fn), 3) end
+  local x = cast(x_t, v)
+  local op = C.mg_body_stream(x, side)
+  if op < 0 then return fail(op, what) end
+  local handle = tonumber(cast(uintptr, x))
+  local mine = streams[handle]
+  if not mine then
+    mine = {}
+    streams[handle] = mine
+    now.has_beside = 1
+  end
+  mine[op] = { fn = fn, out = setmetatable({ x = x, side = side }, out_mt) }
+end
+
+-- Called by the host, in a coroutine of its own.
+function host.run_stream(handle, op)
+  local mine = streams[handle]
+  local s = mine and mine[op]
+  if not s then error("a body in the making whose function is gone", 0) end
+  mine[op] = nil
+  s.fn(s.out)
+  check(C.mg_body_finish(s.out.x, s.out.side, 0), "stream")
+end
+
 -- The bytes as they go out; content-encoding is the caller's to set.
 local function set_raw_body(v, side, body)
   body = text(body, "set_raw_body")
@@ -335,6 +378,7 @@ local request = {}
 function request.body(r, limit, over) return whole_body(r, 0, limit, over) end
 function request.json(r, limit, over) return json_body(r, 0, limit, over) end
 function request.set_body(r, body) return set_body(r, 0, body) end
+function request.stream(r, fn) return stream_body(r, 0, fn, "x.request:stream") end
 function request.set_raw_body(r, body) return set_raw_body(r, 0, body) end
 function request.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 0), "resize_body") end
 
@@ -369,6 +413,7 @@ local response = {}
 function response.body(r, limit, over) return whole_body(r, 1, limit, over) end
 function response.json(r, limit, over) return json_body(r, 1, limit, over) end
 function response.set_body(r, body) return set_body(r, 1, body) end
+function response.stream(r, fn) return stream_body(r, 1, fn, "x.response:stream") end
 function response.set_raw_body(r, body) return set_raw_body(r, 1, body) end
 function response.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 1), "resize_body") end
 
@@ -435,6 +480,7 @@ ffi.metatype("struct mg_x_metadata", {
 local beside, beside_n = {}, 0
 
 function host.forget(handle)
+  streams[handle] = nil
   if beside[handle] then
     beside[handle] = nil
     beside_n = beside_n - 1
@@ -562,8 +608,10 @@ end
 
 -- Record an answer; return what this returns. A table is sent as JSON.
 function methods.respond(x, status, body, headers)
-  local kind
-  if type(body) == "table" then
+  local kind, stream
+  if type(body) == "function" then
+    body, stream = "", body
+  elseif type(body) == "table" then
     body, kind = json.encode(body), "application/json"
   elseif body == nil then
     body = ""
@@ -573,6 +621,7 @@ function methods.respond(x, status, body, headers)
   end
   local rc = C.mg_respond(x, status, body, #body)
   if rc < 0 then return fail(rc, "x:respond") end
+  if stream then stream_body(x, 1, stream, "x:respond") end
   if kind then check(C.mg_header_set(x, 1, "content-type", 12, kind, #kind), "x:respond") end
   if headers then set_fields(x, headers) end
   return RESPOND
