@@ -138,7 +138,7 @@ static void one(void *arg, const struct mg_found_plugin *listed)
         return;
     rc = mg_registry_find(l->registry, listed->name, &found, &err);
     if (rc == 0 && found.kind == MG_PLUGIN_LUA)
-        rc = mg_script_plugin(l->script, found.name, found.path.p, &p, &err);
+        rc = mg_script_plugin(l->script, found.name, found.path.p, false, &p, &err);
     else if (rc == 0)
         p = found.plugin;
     if (rc != 0 || !p) {

@@ -167,18 +167,20 @@ int mg_config_load_source(lua_State *L, const struct mg_source_file *f)
     return load_text(L, env, f->bytes, chunk, f->path.p);
 }
 
-/* core.module(name, path): the loader of a module beside the config, or nil and where it was looked for. */
+/* core.module(name, path[, key]): the loader of a module beside the config, or nil and where it was looked for. key: the name that the
+ * source is kept under, when it is another. */
 static int core_module(lua_State *L)
 {
     struct mg_config_env *env = mg_config_env_of(L);
-    struct mg_str name = { 0 }, rest, template;
+    struct mg_str name = { 0 }, rest, template, key;
     luaL_Buffer tried;
     const struct mg_source_file *f;
 
     name.p = luaL_checklstring(L, 1, &name.n);
     rest.p = luaL_checklstring(L, 2, &rest.n);
-    f = mg_sources_find(env->sources, name);
-    if (f && name.n)
+    key.p = luaL_optlstring(L, 3, name.p, &key.n);
+    f = mg_sources_find(env->sources, key);
+    if (f && key.n)
         return mg_config_load_source(L, f);
     luaL_gsub(L, name.p, ".", "/");
     luaL_gsub(L, rest.p, "?", lua_tostring(L, -1));
@@ -193,7 +195,7 @@ static int core_module(lua_State *L)
             continue;
         lua_pushlstring(L, template.p, template.n);
         path = push_path(L, env, lua_tostring(L, -1));
-        f = source(L, env, name, path);
+        f = source(L, env, key, path);
         if (f)
             return mg_config_load_source(L, f);
         lua_pushliteral(L, "\n\t");
@@ -278,6 +280,8 @@ static void open_env(lua_State *L, struct mg_sources *sources, const char *folde
     lua_pushboolean(L, is_builder);
     lua_setfield(L, -2, "is_builder");
     lua_call(L, 1, 0);
+    lua_pushcfunction(L, core_module); /* for sandboxes, which have folders of their own */
+    lua_setfield(L, LUA_REGISTRYINDEX, "moongate.module");
 }
 
 void mg_config_open_env(lua_State *L, struct mg_sources *sources, const char *folder, bool may_read_files)

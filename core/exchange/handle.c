@@ -166,7 +166,7 @@ struct mg_exchange *mg_handle_slow(uint64_t handle)
     uint32_t slot = (uint32_t)(handle >> GENERATION_BITS) & SLOT_MASK;
     struct mg_exchange *x;
 
-    if (!w || handle >> (SLOT_BITS + GENERATION_BITS) != (uint64_t)w->index || slot >= w->slots_used)
+    if (!w || w->is_confined || handle >> (SLOT_BITS + GENERATION_BITS) != (uint64_t)w->index || slot >= w->slots_used)
         return NULL;
     x = w->slots[slot].x;
     return x && x->handle == handle ? x : NULL;

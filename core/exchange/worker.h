@@ -60,6 +60,7 @@ struct mg_worker {
     struct mg_exchange *running;
     const struct mg_chain_entry *running_entry; /* the snapshot's */
     int running_phase;
+    bool is_confined;                /* a sandboxed script runs: of exchanges it reaches the one that runs */
 
     struct mg_account *accounts;     /* by row: what plugins cost here (account.h); NULL in tests */
     struct mg_outside *outside;      /* of every exchange here: a simulated world; NULL in a gateway at work */

@@ -154,12 +154,12 @@ static int failure(int rc)
 
 int mg_re_match(const struct mg_re *re, const char *subject, size_t n, size_t start, int32_t *spans, int spans_n)
 {
-    struct local *l = local_get(re->pairs);
+    struct local *l = re ? local_get(re->pairs) : NULL;
     const PCRE2_SIZE *found;
     int rc, filled;
 
     if (!l)
-        return MG_ENOMEM;
+        return re ? MG_ENOMEM : MG_EINVAL;
     if (start > n || n > INT32_MAX)
         return MG_EINVAL;
     rc = pcre2_match(re->code, (PCRE2_SPTR)(subject ? subject : ""), n, start, 0, l->data, l->context);

@@ -82,11 +82,15 @@ static int get(struct mg_shared *d, struct mg_str key, bool stale, struct mg_dat
 
 int mg_shared_get(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out)
 {
+    if (!d)
+        return MG_EINVAL;
     return get(d, mg_str(key, key_n), false, out);
 }
 
 int mg_shared_get_stale(struct mg_shared *d, const char *key, size_t key_n, struct mg_datum *out)
 {
+    if (!d)
+        return MG_EINVAL;
     return get(d, mg_str(key, key_n), true, out);
 }
 
@@ -108,21 +112,29 @@ static int set(struct mg_shared *d, int when, struct mg_str key, const struct mg
 
 int mg_shared_set_text(struct mg_shared *d, int when, const char *key, size_t key_n, const char *p, size_t n, int64_t ttl_ms)
 {
+    if (!d)
+        return MG_EINVAL;
     return set(d, when, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_TEXT, .text = { p, n } }, ttl_ms);
 }
 
 int mg_shared_set_number(struct mg_shared *d, int when, const char *key, size_t key_n, double value, int64_t ttl_ms)
 {
+    if (!d)
+        return MG_EINVAL;
     return set(d, when, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_DOUBLE, .number = value }, ttl_ms);
 }
 
 int mg_shared_set_boolean(struct mg_shared *d, int when, const char *key, size_t key_n, int value, int64_t ttl_ms)
 {
+    if (!d)
+        return MG_EINVAL;
     return set(d, when, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_BOOLEAN, .number = value != 0 }, ttl_ms);
 }
 
 int mg_shared_incr(struct mg_shared *d, const char *key, size_t key_n, double by, int has_init, double init, int64_t ttl_ms, double *out)
 {
+    if (!d)
+        return MG_EINVAL;
     struct mg_exchange *x = mg_outside_here();
     struct mg_str more = { 0 };
     struct mg_datum sum = { .kind = MG_DOUBLE };
@@ -149,6 +161,8 @@ int mg_shared_incr(struct mg_shared *d, const char *key, size_t key_n, double by
 
 int mg_shared_delete(struct mg_shared *d, const char *key, size_t key_n)
 {
+    if (!d)
+        return MG_EINVAL;
     struct ask a;
 
     if (!is_key(key_n))
@@ -160,6 +174,8 @@ int mg_shared_delete(struct mg_shared *d, const char *key, size_t key_n)
 
 int mg_shared_expire(struct mg_shared *d, const char *key, size_t key_n, int64_t ttl_ms)
 {
+    if (!d)
+        return MG_EINVAL;
     struct mg_exchange *x = mg_outside_here();
     struct mg_str more = { 0 };
     struct ask a;
@@ -175,6 +191,8 @@ int mg_shared_expire(struct mg_shared *d, const char *key, size_t key_n, int64_t
 
 int64_t mg_shared_ttl(struct mg_shared *d, const char *key, size_t key_n)
 {
+    if (!d)
+        return MG_EINVAL;
     struct ask a;
 
     if (!is_key(key_n))
@@ -203,21 +221,29 @@ static int64_t push(struct mg_shared *d, int end, struct mg_str key, const struc
 
 int64_t mg_shared_push_text(struct mg_shared *d, int end, const char *key, size_t key_n, const char *p, size_t n)
 {
+    if (!d)
+        return MG_EINVAL;
     return push(d, end, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_TEXT, .text = { p, n } });
 }
 
 int64_t mg_shared_push_number(struct mg_shared *d, int end, const char *key, size_t key_n, double value)
 {
+    if (!d)
+        return MG_EINVAL;
     return push(d, end, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_DOUBLE, .number = value });
 }
 
 int64_t mg_shared_push_boolean(struct mg_shared *d, int end, const char *key, size_t key_n, int value)
 {
+    if (!d)
+        return MG_EINVAL;
     return push(d, end, mg_str(key, key_n), &(struct mg_datum){ .kind = MG_BOOLEAN, .number = value != 0 });
 }
 
 int mg_shared_pop(struct mg_shared *d, int end, const char *key, size_t key_n, struct mg_datum *out)
 {
+    if (!d)
+        return MG_EINVAL;
     struct ask a;
     int rc;
 
@@ -234,6 +260,8 @@ int mg_shared_pop(struct mg_shared *d, int end, const char *key, size_t key_n, s
 
 int64_t mg_shared_length(struct mg_shared *d, const char *key, size_t key_n)
 {
+    if (!d)
+        return MG_EINVAL;
     struct ask a;
 
     if (!is_key(key_n))
@@ -287,6 +315,8 @@ static int keys_take(struct mg_exchange *x, struct mg_str s, const struct mg_str
 
 int mg_shared_keys(struct mg_shared *d, int limit, const struct mg_str **out)
 {
+    if (!d)
+        return MG_EINVAL;
     struct mg_exchange *x = mg_outside_here();
     struct ask a;
     int n;
@@ -304,6 +334,8 @@ int mg_shared_keys(struct mg_shared *d, int limit, const struct mg_str **out)
 
 int mg_shared_flush(struct mg_shared *d)
 {
+    if (!d)
+        return MG_EINVAL;
     struct ask a;
 
     if (ask(&a, "shared.flush", d, mg_str(NULL, 0), mg_str(NULL, 0)))
@@ -314,6 +346,8 @@ int mg_shared_flush(struct mg_shared *d)
 
 int mg_shared_stats(struct mg_shared *d, struct mg_shared_stat *out)
 {
+    if (!d)
+        return MG_EINVAL;
     mg_shared_measure(d, out);
     return 0;
 }

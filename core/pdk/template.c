@@ -212,5 +212,7 @@ int mg_template_render(struct mg_x *h, const struct mg_template *t, struct mg_st
     struct mg_exchange *x = mg_with_request(h);
 
     *out = mg_str(NULL, 0);
+    if (!t)
+        return MG_EINVAL;
     return x ? mg_template_fill(x, t, MG_RENDER_PLAIN, NULL, out) : mg_why_not(h);
 }

@@ -28,12 +28,14 @@ struct mg_script_now {
     int32_t can_wait;       /* may it yield? */
     int32_t has_beside;     /* Lua sets it when it keeps values of its own beside the exchange's ctx */
     int32_t observes;       /* an entry with mode = "observe": its index + 1, as its values are its own; else 0 */
+    int32_t confined;       /* the script that runs is sandboxed */
 };
 
 struct mg_lua_plugin {
     struct mg_plugin plugin;            /* first: what the chain sees */
     struct mg_script *script;
     int number;                         /* in the script and in every VM */
+    bool is_confined;                   /* runs in a sandbox (lua/moongate/sandbox.lua) */
     const struct mg_source_file *source; /* NULL: written in the config */
     const struct mg_value *inline_table; /* then: its place */
     struct mg_credential_kind credentials;

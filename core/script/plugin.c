@@ -293,20 +293,21 @@ static const struct mg_source_file *source_of(struct mg_script *s, struct mg_str
     return mg_sources_read(s->sources, key, path, err);
 }
 
-int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, const struct mg_plugin **out, struct mg_error *err)
+int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, bool is_confined, const struct mg_plugin **out, struct mg_error *err)
 {
     struct describe d = { .s = s, .name = name, .err = err };
     struct mg_vm *vm;
     int rc;
 
     for (struct mg_lua_plugin *p = s->plugins; p; p = p->next)
-        if (p->source && mg_str_eq(mg_str_c(p->plugin.name), name)) {
+        if (p->source && p->is_confined == is_confined && mg_str_eq(mg_str_c(p->plugin.name), name)) {
             *out = &p->plugin;
             return 0;
         }
     d.p = plugin_new(s, err);
     if (!d.p)
         return MG_ENOMEM;
+    d.p->is_confined = is_confined;
     d.p->source = source_of(s, name, path, err);
     if (!d.p->source)
         return err->code;
@@ -325,7 +326,7 @@ int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, 
     return 0;
 }
 
-static const char *const entry_keys[] = { "when", "mode", "on_error", "id", NULL };
+static const char *const entry_keys[] = { "when", "mode", "on_error", "id", "sandbox", NULL };
 
 static bool is_entry_key(struct mg_str key)
 {

@@ -15,8 +15,10 @@ struct mg_script;      /* one snapshot's Lua: scripts, functions, a VM for each 
 struct mg_script *mg_script_new(struct mg_config *config, size_t memory_max);
 void mg_script_free(struct mg_script *s); /* VMs are closed */
 /* A plugin written in Lua: reads and runs `path` (its source is captured), checks what it returns, makes the descriptor (fields by
- * mg_fields_from_value; needs, provides; the phases it has). It lives as long as s. Builder thread. */
-int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, const struct mg_plugin **out, struct mg_error *err);
+ * mg_fields_from_value; needs, provides; the phases it has). It lives as long as s. is_confined: in a sandbox; the same file
+ * may be there both ways. Builder thread. */
+int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, bool is_confined, const struct mg_plugin **out,
+                     struct mg_error *err);
 /* A table of phase functions written in the config: `v` is that table. */
 int mg_script_inline(struct mg_script *s, const struct mg_value *v, const struct mg_plugin **out, struct mg_error *err);
 /* The instance of a chain entry: conf is the checked, normalised table (NULL for inline ones). Its `self` for the phase functions.

@@ -301,7 +301,14 @@ static void load_table(struct mg_vm *vm, const struct mg_lua_plugin *p)
     }
     if (p->source->bytes.n && p->source->bytes.p[0] == '\033')
         luaL_error(L, "%s: bytecode is not taken, only Lua text", path);
+    if (p->is_confined)
+        mg_vm_push_host(vm, "confine");
     load_text(L, p->source->bytes.p, p->source->bytes.n, chunk);
+    if (p->is_confined) {
+        lua_pushlstring(L, path, (size_t)(strrchr(path, '/') ? strrchr(path, '/') - path : 0));
+        lua_getfield(L, LUA_REGISTRYINDEX, "moongate.module");
+        lua_call(L, 3, 1);
+    }
     lua_call(L, 0, 1);
     if (!lua_istable(L, -1))
         luaL_error(L, "%s: a plugin file returns a table, this one returned %s", p->source->path.p, luaL_typename(L, -1));

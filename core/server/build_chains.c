@@ -6,7 +6,7 @@
 
 static const char *const modes[] = { "enforce", "observe", NULL };
 static const char *const on_errors[] = { "fail", "continue", NULL };
-struct entry_keys { int32_t when; int mode, on_error; struct mg_str id; };
+struct entry_keys { int32_t when; int mode, on_error; struct mg_str id; bool sandbox; };
 /* Keys that every entry takes; with them a table is checked by itself, and without them against the plugin's fields. */
 static const struct mg_field entry_fields[] = {
     { .name = "when", .type = MG_FUNCTION, .offset = offsetof(struct entry_keys, when), .doc = "Asked once in an exchange." },
@@ -15,12 +15,34 @@ static const struct mg_field entry_fields[] = {
     { .name = "on_error", .type = MG_ENUM, .offset = offsetof(struct entry_keys, on_error), .values = on_errors, .preset = "fail", .doc = "What an error does." },
     { .name = "id", .type = MG_STRING, .offset = offsetof(struct entry_keys, id), .has_min = true, .min = 1, .has_max = true, .max = 64,
       .doc = "Tells two entries of one plugin apart." },
+    { .name = "sandbox", .type = MG_BOOL, .offset = offsetof(struct entry_keys, sandbox), .doc = "A Lua plugin without io, ffi and the rest." },
     { 0 }
 };
-static const char *const entry_words[] = { "when", "mode", "on_error", "id", NULL };
+static const char *const entry_words[] = { "when", "mode", "on_error", "id", "sandbox", NULL };
 static const struct mg_field no_fields[] = { { 0 } };
 
-int mg_making_plugin(struct mg_making *m, struct mg_str name, const struct mg_plugin **out, struct mg_error *err)
+/* Does the config's `sandbox` name it, or the folder that it lies in? */
+static bool is_distrusted(const struct mg_making *m, const struct mg_found_plugin *found)
+{
+    const struct mg_str *all = m->conf.sandbox.items;
+
+    for (size_t i = 0; i < m->conf.sandbox.n; i++) {
+        struct mg_str folder = all[i];
+
+        if (mg_str_eq(folder, found->name))
+            return true;
+        if (!memchr(folder.p, '/', folder.n))
+            continue;
+        folder = mg_making_path((struct mg_making *)(uintptr_t)m, folder);
+        while (folder.n && folder.p[folder.n - 1] == '/')
+            folder.n--;
+        if (folder.n && mg_str_starts(found->path, folder) && found->path.p[folder.n] == '/')
+            return true;
+    }
+    return false;
+}
+
+int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, const struct mg_plugin **out, struct mg_error *err)
 {
     struct mg_found_plugin found = { 0 };
     int rc = mg_registry_find(m->s->registry, name, &found, err);
@@ -29,8 +51,10 @@ int mg_making_plugin(struct mg_making *m, struct mg_str name, const struct mg_pl
         return rc;
     if (found.kind == MG_PLUGIN_LUA) {
         m->uses_lua = true;
-        return mg_script_plugin(m->s->script, name, found.path.p, out, err);
+        return mg_script_plugin(m->s->script, name, found.path.p, sandbox || is_distrusted(m, &found), out, err);
     }
+    if (sandbox || is_distrusted(m, &found))
+        return mg_fail(err, MG_ECONF, "%.*s is written in C: there is no sandbox for that", (int)name.n, name.p);
     *out = found.plugin;
     return 0;
 }
@@ -160,16 +184,18 @@ static struct mg_str entry_name(struct mg_value *v)
     return name;
 }
 
-static int load(struct mg_making *m, struct mg_value *v, struct mg_str name, bool is_inline, const struct mg_plugin **out)
+static int load(struct mg_making *m, struct mg_value *v, struct mg_str name, bool is_inline, bool sandbox, const struct mg_plugin **out)
 {
     struct mg_error err = { 0 };
     int rc;
 
-    if (is_inline) {
+    if (is_inline && sandbox) {
+        rc = mg_fail(&err, MG_ECONF, "functions of the config share its globals and cannot be sandboxed: put them into a plugin's file");
+    } else if (is_inline) {
         m->uses_lua = true;
         rc = mg_script_inline(m->s->script, v, out, &err);
     } else {
-        rc = mg_making_plugin(m, name, out, &err);
+        rc = mg_making_plugin(m, name, sandbox, out, &err);
     }
     if (rc == MG_ENOMEM)
         return rc;
@@ -211,7 +237,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
         mg_check_add(&m->check, v, "expected a plugin's name, { \"name\", … } or a table of phase functions; found %s", mg_value_kind_name(v));
         return 0;
     }
-    if (take_entry_keys(m, v, &keys) != 0 || load(m, v, name, is_inline, &e->plugin) != 0)
+    if (take_entry_keys(m, v, &keys) != 0 || load(m, v, name, is_inline, keys.sandbox, &e->plugin) != 0)
         return MG_ENOMEM;
     if (!e->plugin)
         return 0;

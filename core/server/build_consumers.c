@@ -29,7 +29,7 @@ static void add_found(void *arg, const struct mg_found_plugin *found)
     const struct mg_plugin *p = NULL;
     struct mg_error err = { 0 };
 
-    if (mg_making_plugin(k->m, found->name, &p, &err) == 0)
+    if (mg_making_plugin(k->m, found->name, false, &p, &err) == 0)
         add_kind(k, p);
 }
 

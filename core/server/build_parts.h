@@ -39,8 +39,8 @@ int mg_make_consumers(struct mg_making *m, const struct mg_value *map);
 int mg_make_entries(struct mg_making *m, struct mg_value *list, struct mg_str route, struct mg_chain_entry **entries, int *n, bool *whole);
 /* An entry that is whole but for its instance: its digests; when it is in quarantine, another plugin in the place of its own. 0 or MG_ENOMEM. */
 int mg_make_quarantine(struct mg_making *m, struct mg_chain_entry *e, const struct mg_value *conf, bool is_inline);
-/* A plugin by name, loaded. 0, MG_ECONF with err, MG_ENOMEM. */
-int mg_making_plugin(struct mg_making *m, struct mg_str name, const struct mg_plugin **out, struct mg_error *err);
+/* A plugin by name, loaded; in a sandbox when that is asked for or the config's `sandbox` says so. 0, MG_ECONF with err, MG_ENOMEM. */
+int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, const struct mg_plugin **out, struct mg_error *err);
 
 /* The upstream of a URL; base gets its path. NULL: a mistake was added at `at`, or out of memory (m->check untouched). */
 struct mg_upstream_spec *mg_make_url_upstream(struct mg_making *m, struct mg_str url, const struct mg_value *at, struct mg_str *base);

@@ -249,6 +249,7 @@ const struct mg_field mg_schema[] = {
     { .name = "errors", .type = MG_TABLE, AT(struct mg_conf, errors), .fields = error_fields, .doc = "Shape of the gateway's own answers." },
     { .name = "plugin_path", .type = MG_LIST, AT(struct mg_conf, plugin_path), .item = &path_item, .item_bytes = sizeof(struct mg_str), .single = true,
       .doc = "Folders with plugins." },
+    { .name = "sandbox", TEXTS, AT(struct mg_conf, sandbox), .doc = "Lua plugins, or folders of them, that are sandboxed." },
     { .name = "log", .type = MG_TABLE, AT(struct mg_conf, log), .fields = log_fields, .preset = "{}", .doc = "The gateway's own log." },
     { .name = "user", .type = MG_STRING, AT(struct mg_conf, user), AT_LEAST(1), .doc = "Become that user after binding." },
     { .name = "group", .type = MG_STRING, AT(struct mg_conf, group), AT_LEAST(1), .doc = "Become that group after binding." },

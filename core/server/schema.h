@@ -65,7 +65,7 @@ struct mg_conf {
     int forwarded;
     struct mg_str via, server;
     struct { struct mg_str content_type, body; } errors;
-    struct mg_array plugin_path;
+    struct mg_array plugin_path, sandbox;
     struct { int level, format; struct mg_str path; } log;
     struct mg_str user, group;
     int64_t drain_ms, stall_ms;

@@ -235,11 +235,11 @@ end
 -- ---- the document -----------------------------------------------------------------------------------
 
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 
 -- nil and what is wrong when the text is no JSON.
 function edit.open(text)
-  local e = setmetatable({ text = text, edits = {}, edits_n = 0 }, object)
+  local e = setmetatable({ text = text, edits = {}, edits_n = 0 }, object_mt)
   local ok, err = parse(e)
   if not ok then return nil, err end
   return e

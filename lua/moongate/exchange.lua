@@ -532,7 +532,7 @@ ffi.metatype("struct mg_x_ctx", {
     if kind == 3 then return (str(datum.text.p, datum.text.n)) end
     if kind == 2 then return datum.number end
     if kind == 1 then return datum.number ~= 0 end
-    if beside_n > 0 then return (beside_get(c, name)) end
+    if beside_n > 0 and now.confined == 0 then return (beside_get(c, name)) end
     return nil
   end,
   __newindex = function(c, name, value)
@@ -544,6 +544,9 @@ ffi.metatype("struct mg_x_ctx", {
     elseif type(value) == "boolean" then
       rc = C.mg_ctx_set_boolean(cast(x_t, c), name, #name, value and 1 or 0)
     else
+      if now.confined ~= 0 and value ~= nil then
+        return error("x.ctx." .. name .. ": a sandboxed script keeps text, numbers and booleans there", 2)
+      end
       rc = C.mg_ctx_set_nil(cast(x_t, c), name, #name)
       if rc >= 0 then beside_set(c, name, value) end
       if rc < 0 then return fail(rc, "x.ctx") end
@@ -568,7 +571,11 @@ local x_get = {
   failure = getter("mg_x_failure", "x.failure"),
 }
 local log = require "moongate.log"
-function x_get.log() return log end
+local shared_log = host.proxy and host.proxy(log) or log
+function x_get.log()
+  if now.confined ~= 0 then return shared_log end
+  return log
+end
 function x_get.route(x)
   if C.mg_route_id(x, out) < 0 then return nil end
   return (route_part(x))

@@ -8,7 +8,7 @@ local ffi = require "ffi"
 
 ffi.cdef(cdef)
 ffi.cdef [[
-struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int32_t observes; };
+struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int32_t observes; int32_t confined; };
 ]]
 
 local C, cast = ffi.C, ffi.cast
@@ -25,7 +25,10 @@ local x_t = ffi.typeof("struct mg_x *")
 
 -- What a handler's coroutine yields to say that it waits, and what x:respond gives.
 host.WAIT = setmetatable({}, { __tostring = function() return "moongate: wait" end })
-host.RESPOND = setmetatable({}, { __tostring = function() return "moongate: answered" end })
+host.RESPOND = setmetatable({}, {
+  __tostring = function() return "moongate: answered" end,
+  __newindex = function() error("what x:respond() gives holds nothing", 2) end,
+})
 host.now = now
 host.folder = folder
 host.x_t = x_t
@@ -240,6 +243,7 @@ end
 -- From now on; `open`: more files may still be loaded (specs).
 function host.go_live(open)
   live, closed = true, not open
+  host.close_sandboxes(host.pairs, host.next, open)
   setmetatable(_G, {
     __newindex = function(_, name)
       error("a global variable is shared by all exchanges; make '" .. tostring(name) .. "' local", 2)
@@ -247,10 +251,11 @@ function host.go_live(open)
   })
 end
 
-host.pairs, host.date, host.time, host.jit = pairs, os.date, os.time, require "jit"
+host.pairs, host.next, host.date, host.time, host.jit = pairs, next, os.date, os.time, require "jit"
 host.funcinfo = require("jit.util").funcinfo
 
 package.loaded["moongate.host"] = host
+require "moongate.sandbox"
 require "moongate"
 for name, module in pairs(package.loaded) do
   if name == "moongate" or name:find("^moongate%.") then

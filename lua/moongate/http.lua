@@ -179,7 +179,7 @@ local function failure(x, req, rc)
 end
 
 local response = {}
-response.__index = response
+local response_mt = { __index = response, __metatable = false }
 
 function response.json(r)
   if r.body == nil then error("mg.http: r:json() needs the whole body; r:read() reads pieces", 2) end
@@ -225,7 +225,7 @@ function response.close(r)
 end
 
 local function answer(x, req, streams)
-  local r = setmetatable({ status = C.mg_http_status(x, req), headers = fields(x, req, RESPONSE) }, response)
+  local r = setmetatable({ status = C.mg_http_status(x, req), headers = fields(x, req, RESPONSE) }, response_mt)
   C.mg_http_url(x, req, out)
   r.url = str(out.p, out.n)
   if streams then
@@ -242,7 +242,7 @@ end
 
 -- What a body's function gets: stream:write(piece) waits for room; false when nobody takes it any more.
 local stream = {}
-stream.__index = stream
+local stream_mt = { __index = stream, __metatable = false }
 
 function stream.write(s, piece)
   piece = text(piece, "stream:write")
@@ -297,7 +297,7 @@ end
 
 local function upload(x, req, o)
   local op = check(C.mg_http_start(x, req, 1), "body")
-  o.body(setmetatable({ x = x, req = req }, stream))
+  o.body(setmetatable({ x = x, req = req }, stream_mt))
   C.mg_http_end(x, req)
   head_of(x, req, op)
 end

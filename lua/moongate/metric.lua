@@ -12,7 +12,7 @@ local LABELS_MAX = 8
 local values = ffi.new("struct mg_str[?]", LABELS_MAX)
 local metric = {}
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 
 local function declare(kind, name, help, labels, buckets)
   labels = labels or {}
@@ -21,7 +21,7 @@ local function declare(kind, name, help, labels, buckets)
   help = help or ""
   local n = C.mg_metric(kind, name, #name, help, #help, list, #list, bounds, #bounds)
   if n < 0 then return host.fail(n, "metric \"" .. tostring(name) .. "\"") end
-  return setmetatable({ number = n, labels_n = #labels }, object)
+  return setmetatable({ number = n, labels_n = #labels }, object_mt)
 end
 
 function metric.counter(name, help, labels) return declare(C.MG_METRIC_COUNTER, name, help, labels) end

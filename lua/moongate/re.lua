@@ -145,18 +145,18 @@ end
 
 -- An expression of its own, not kept in the table of all: for patterns that come with a config.
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 function object.test(o, s) return re.test(s, o) end
 function object.find(o, s, init) return re.find(s, o, "", init) end
 function object.match(o, s, init) return re.match(s, o, "", init) end
 function object.gmatch(o, s) return re.gmatch(s, o, "") end
 function object.gsub(o, s, replacement, most) return re.gsub(s, o, replacement, "", most) end
-function object.__tostring(o) return o.pattern end
+function object_mt.__tostring(o) return o.pattern end
 
 function re.compile(pattern, flags)
   local r, err = new(pattern, flags or "")
   if not r then return nil, err end
-  return setmetatable({ re = r, pattern = pattern }, object)
+  return setmetatable({ re = r, pattern = pattern }, object_mt)
 end
 
 function host.regex(pattern)

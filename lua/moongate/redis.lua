@@ -257,7 +257,7 @@ end
 -- ---- subscriptions ------------------------------------------------------------------------------
 
 local subscription = {}
-subscription.__index = subscription
+local subscription_mt = { __index = subscription, __metatable = false }
 
 local function subscribe(r, what, flags, ...)
   host.must_wait(what)
@@ -273,7 +273,7 @@ local function subscribe(r, what, flags, ...)
     C.mg_redis_unsubscribe(x, op)
     return nil, why
   end
-  return setmetatable({ number = op }, subscription)
+  return setmetatable({ number = op }, subscription_mt)
 end
 
 -- Messages of channels, or of patterns: a subscription, once the server has confirmed it. It ends with its exchange or task.

@@ -35,7 +35,7 @@ local function value_of()
 end
 
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 
 -- The value, or nil.
 function object.get(d, key)
@@ -203,7 +203,7 @@ local function open(name)
   if at == nil then
     return error("mg.shared: \"" .. name .. "\": 1 to 128 visible characters expected, and at most 256 dictionaries", 3)
   end
-  d = setmetatable({ at = at, name = name }, object)
+  d = setmetatable({ at = at, name = name }, object_mt)
   known[name] = d
   return d
 end

@@ -11,7 +11,6 @@ local out = ffi.new("struct mg_str")
 local message = ffi.new("char[256]")
 
 local methods = {}
-methods.__index = methods
 
 -- The text, and how many variables had no value (they are empty in it).
 function methods.render(t, x)
@@ -20,7 +19,7 @@ function methods.render(t, x)
   return str(out.p, out.n), absent
 end
 
-ffi.metatype("struct mg_template", methods)
+ffi.metatype("struct mg_template", { __index = methods })
 
 -- nil and a message when malformed.
 local function compile(text)

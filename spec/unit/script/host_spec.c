@@ -114,7 +114,7 @@ static int load(const char *name, const char *text, const struct mg_plugin **p, 
 
     snprintf(file, sizeof(file), "%s.lua", name);
     memset(err, 0, sizeof(*err));
-    return mg_script_plugin(script, mg_str_c(name), write_file(file, text), p, err);
+    return mg_script_plugin(script, mg_str_c(name), write_file(file, text), false, p, err);
 }
 
 static void *instance(const struct mg_plugin *p, const struct mg_value *conf)
