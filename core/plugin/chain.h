@@ -27,6 +27,7 @@ struct mg_chain_entry {
     struct mg_snapshot *snapshot;   /* whose it is; NULL in tests */
     int32_t when;                   /* function number; -1: always */
     bool continue_on_error;
+    bool is_confined;               /* a sandboxed script */
     bool is_out;                    /* in quarantine: `plugin` is a stand-in */
     bool observe;                   /* mode = "observe": plugin/watch.h */
     int index;                      /* in the chain */

@@ -39,6 +39,11 @@ bool mg_script_is_lua(const struct mg_plugin *plugin)
     return plugin->on_wake == mg_script_wake;
 }
 
+bool mg_script_is_confined(const struct mg_plugin *plugin)
+{
+    return mg_script_is_lua(plugin) && ((const struct mg_lua_plugin *)plugin)->is_confined;
+}
+
 struct mg_str mg_script_source(const struct mg_plugin *plugin)
 {
     const struct mg_lua_plugin *p = (const struct mg_lua_plugin *)plugin; /* the descriptor is its first member */

@@ -206,7 +206,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     vm->now.can_wait = c->phase != MG_ON_LOG;
     vm->now.has_beside = 0;
     vm->now.observes = mg_entry_observes(x) ? x->entry + 1 : 0;
-    vm->now.confined = x->worker->is_confined = c->instance->plugin->is_confined;
+    vm->now.confined = x->worker->is_confined = x->worker->running_entry && x->worker->running_entry->is_confined;
     rc = lua_resume(c->co, args);
     x->worker->is_confined = before.confined;
     if (vm->now.has_beside)

@@ -142,14 +142,18 @@ int mg_script_enter(struct mg_script *s, int worker)
         if (!in->plugin->source)
             continue;
         mg_log_set_scope(&scope);
-        if (w)
+        if (w) {
             mg_worker_runs(w, NULL, in->entry, MG_AT_ON_WORKER);
+            w->is_confined = in->plugin->is_confined;
+        }
         if (mg_vm_call(vm, enter_body, &e, &err) != 0) {
             mg_logf(MG_LOG_ERROR, "plugin failed in on_worker: %s", err.message);
             failed = MG_ECONF;
         }
-        if (w)
+        if (w) {
             mg_worker_runs(w, NULL, NULL, 0);
+            w->is_confined = false;
+        }
         mg_log_set_scope(NULL);
     }
     return failed;

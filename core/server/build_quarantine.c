@@ -121,6 +121,7 @@ int mg_make_quarantine(struct mg_making *m, struct mg_chain_entry *e, const stru
     bool is_out, released;
 
     make_digests(m, e, conf, is_inline);
+    e->is_confined = mg_script_is_confined(e->plugin);
     e->account = mg_account_row(mg_str_c(e->plugin->name), e->info.id, e->info.route);
     if (!q)
         return 0;
