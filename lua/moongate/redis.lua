@@ -325,6 +325,8 @@ local function option(name, v)
 end
 
 local redis = {}
+local KEPT_MAX = 64
+local kept, kept_n = {}, 0 -- by options: a function of the config may say at each request which client it means
 
 -- A client. At the top of a file, in create, or later: those with the same options share their connections.
 function redis.new(options)
@@ -335,9 +337,13 @@ function redis.new(options)
   for i, name in ipairs(names) do
     words[2 * i - 1], words[2 * i] = name, option(name, options[name])
   end
+  local key = concat(words, "\0")
+  if kept[key] then return kept[key] end
   local handle = C.mg_redis_open(fill(words, #words), #names, message, 512)
   if handle == nil then error("mg.redis.new: " .. str(message), 2) end
-  return setmetatable({ handle = gc(handle, C.mg_redis_close), flags = 0, timeout = 0 }, client_mt)
+  local client = setmetatable({ handle = gc(handle, C.mg_redis_close), flags = 0, timeout = 0 }, client_mt)
+  if kept_n < KEPT_MAX then kept[key], kept_n = client, kept_n + 1 end
+  return client
 end
 
 return redis

@@ -107,14 +107,6 @@ describe("mg.redis", function()
     expect(got[4]).equals { event = "lost", count = 3 }
   end)
 
-  it("runs several at once with mg.all, where there is one", function()
-    if not mg.all then return end
-    local got = inside(test.redis { set = { a = "1", b = "2" } }, function()
-      return mg.all { function() return redis:get("a") end, function() return redis:get("b") end }
-    end)
-    expect(got[1] ~= nil).equals(true)
-  end)
-
   it("refuses what a shared connection cannot take, and what is no command", function()
     local got = inside(test.redis(), function()
       local _, select = pcall(redis.select, redis, 1)
@@ -133,6 +125,12 @@ describe("mg.redis", function()
     local got = inside(test.redis(), function() return pcall(redis.get, redis, "k") end, "on_log")
     expect(got[1]).equals(false)
     expect(got[2]).contains("redis:get waits, and on_log")
+  end)
+
+  it("is one for the same options, in whatever order and wherever it is made", function()
+    expect(mg.redis.new { url = "redis://127.0.0.1:1" } == redis).equals(true)
+    expect(mg.redis.new { db = 1, url = "redis://h" } == mg.redis.new { url = "redis://h", db = "1" }).equals(true)
+    expect(mg.redis.new { url = "redis://127.0.0.1:2" } == redis).equals(false)
   end)
 
   it("tells wrong options when it is made", function()
