@@ -42,6 +42,7 @@ struct mg_redis_reply {
     size_t text_n, text_room;
     size_t bytes_max;                /* of nodes and text; 0: no limit */
     int error;                       /* MG_ETOOBIG, MG_ENOMEM: it could not be kept */
+    bool is_list;                    /* of a pipeline: node 0 is ours */
     bool is_dropped;                 /* nobody wants it: read, not kept */
 };
 struct mg_redis_reply *mg_redis_reply_new(size_t bytes_max); /* NULL: out of memory */

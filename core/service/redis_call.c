@@ -8,12 +8,11 @@
 
 enum { COMMANDS_MAX = 10000, WORDS_MAX = 1 << 20 };
 
-/* Of an operation; in the exchange's arena. */
-struct asked {
-    int n;                           /* replies to come */
-    bool is_list;
-    struct mg_redis_call *call;      /* NULL: simulated, or over */
-};
+/* op->arg: the call; of a simulated one how many replies are to come, and whether as a list (nothing may be taken from the
+ * arena here: a task asks for as long as the gateway runs). */
+static void *note_of(int n, bool is_list) { return (void *)(((uintptr_t)n << 1) | is_list); }
+static int noted_n(const struct mg_op *op) { return (int)((uintptr_t)op->arg >> 1); }
+static bool noted_list(const struct mg_op *op) { return (uintptr_t)op->arg & 1; }
 
 struct mg_redis_call {
     struct mg_op *op;
@@ -33,6 +32,7 @@ static void replies_free(void *arg)
 {
     struct mg_exchange *x = arg;
 
+    mg_redis_subs_end(x);
     while (x->redis) {
         struct mg_redis_reply *r = x->redis;
 
@@ -87,7 +87,6 @@ void mg_redis_reply_release(struct mg_exchange *x, int op)
 static int save(struct mg_op *op, struct mg_str *answer)
 {
     struct mg_redis_reply *r = mg_redis_reply_of(op->x, op->id);
-    const struct asked *asked = op->arg;
     char *out = NULL;
     size_t n = 0, room = 0;
     int rc = 0;
@@ -98,7 +97,7 @@ static int save(struct mg_op *op, struct mg_str *answer)
         *answer = mg_redis_reply_text(r, 0);
         return 0;
     }
-    for (size_t i = asked->is_list ? 1 : 0; rc == 0 && i < r->n; i = (size_t)r->nodes[i].next)
+    for (size_t i = r->is_list ? 1 : 0; rc == 0 && i < r->n; i = (size_t)r->nodes[i].next)
         rc = mg_redis_reply_resp(r, i, &out, &n, &room);
     if (rc == 0)
         *answer = mg_arena_copy(&op->x->arena, out ? out : "", n);
@@ -132,7 +131,6 @@ static int read_answer(struct mg_redis_reply *into, struct mg_str answer, bool i
 
 static int load(struct mg_op *op, int status, struct mg_str answer)
 {
-    const struct asked *asked = op->arg;
     struct mg_redis_reply *r = mg_redis_reply_new(0);
 
     if (!mg_redis_reply_keep(op->x, op->id, r))
@@ -141,7 +139,7 @@ static int load(struct mg_op *op, int status, struct mg_str answer)
         mg_redis_reply_say(r, answer);
         return status;
     }
-    status = read_answer(r, answer, asked->is_list, asked->n);
+    status = read_answer(r, answer, noted_list(op), noted_n(op));
     if (status < 0)
         mg_redis_reply_say(r, MG_STR("redis: the answer that was given is no reply"));
     return status;
@@ -173,12 +171,11 @@ static void drop_parts(struct mg_redis_call *call)
 
 static void on_cancel(struct mg_op *op)
 {
-    struct asked *asked = op->arg;
-    struct mg_redis_call *call = asked ? asked->call : NULL;
+    struct mg_redis_call *call = op->arg;
 
     if (!call)
         return;
-    asked->call = NULL;
+    op->arg = NULL;
     drop_parts(call);
     call_free(call);
 }
@@ -214,6 +211,7 @@ static struct mg_redis_reply *joined(struct mg_redis_call *call)
     for (int i = 0; rc == 0 && i < call->n; i++)
         rc = mg_redis_reply_join(r, call->replies[i]);
     if (rc == 0) {
+        r->is_list = true;
         mg_redis_reply_finish(r);
         return r;
     }
@@ -225,7 +223,7 @@ static void finish(struct mg_redis_call *call)
 {
     struct mg_op *op = call->op;
 
-    ((struct asked *)op->arg)->call = NULL;
+    op->arg = NULL;
     end_with(op, call->failed == call->n ? call->status : 0, joined(call));
     call_free(call);
 }
@@ -252,7 +250,7 @@ static void on_deadline(struct mg_timer *t)
     char why[80];
 
     snprintf(why, sizeof why, "redis: no answer within %lld ms", (long long)call->timeout_ms);
-    ((struct asked *)op->arg)->call = NULL;
+    op->arg = NULL;
     drop_parts(call);
     call_free(call);
     end_saying(op, MG_ETIMEOUT, why);
@@ -426,7 +424,7 @@ static void begin(struct mg_op *op, struct mg_redis *r, const struct question *a
     call = c ? call_new(c, op, a, parts) : NULL;
     rc = call ? make_parts(call, a, op->x->slot, blocks) : MG_ENOMEM;
     if (rc == 0) {
-        ((struct asked *)op->arg)->call = call;
+        op->arg = call;
         call->timeout_ms = patience(c, a, blocks, timeout_ms);
         if (call->timeout_ms > 0)
             mg_loop_arm(c->loop, &call->timer, call->timeout_ms);
@@ -462,29 +460,24 @@ int mg_redis_start(struct mg_exchange *x, struct mg_redis *r, const struct mg_st
                    bool is_list, int64_t timeout_ms)
 {
     struct question a = { argv, argc, n, flags, is_list };
-    struct asked *asked;
     struct mg_op *op;
     bool blocks;
     int rc = check(&a, &blocks);
 
     if (rc)
         return rc;
-    if (!mg_redis_replies_begin(x))
-        return MG_ENOMEM;
-    asked = mg_arena_zalloc(&x->arena, sizeof *asked);
-    op = asked ? mg_op_start(x, on_cancel) : NULL;
+    a.is_list = is_list && !(flags & MG_REDIS_ATOMIC);
+    op = mg_redis_replies_begin(x) ? mg_op_start(x, on_cancel) : NULL;
     if (!op)
         return MG_ENOMEM;
-    asked->n = n;
-    asked->is_list = is_list && !(flags & MG_REDIS_ATOMIC);
-    a.is_list = asked->is_list;
-    if (!asked->is_list)
-        asked->n = 1;
-    op->arg = asked;
+    op->arg = note_of(a.is_list ? n : 1, a.is_list);
     rc = simulated(op, &a);
+    if (rc > 0)
+        return op->id;
+    op->arg = NULL;
     if (rc < 0)
         end_saying(op, rc, "redis: out of memory");
-    else if (rc == 0)
+    else
         begin(op, r, &a, blocks, timeout_ms);
     return op->id;
 }

@@ -191,6 +191,8 @@ void mg_redis_sub_pushed(struct mg_redis_sub *sub, struct mg_redis_reply *reply)
 void mg_redis_sub_lost(struct mg_redis_sub *sub, int code, const char *why);
 void mg_redis_subs_pending(struct mg_redis_client *c);
 void mg_redis_subs_close(struct mg_redis_client *c);
+/* x ends. */
+void mg_redis_subs_end(struct mg_exchange *x);
 
 /* ---- calls, as core/pdk sees them ---- */
 

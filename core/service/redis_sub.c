@@ -11,12 +11,9 @@
 
 enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, NAMES_MAX = 1000 };
 
-struct holder { struct mg_redis_sub *sub; }; /* in the exchange's arena: the sub may go first */
-
 struct mg_redis_sub {
     struct mg_list node;             /* in the client's subs */
     struct mg_exchange *x;
-    struct holder *holder;
     int id;                          /* the operation that began it */
     struct mg_redis_client *client;
     struct mg_redis_conn *conn;
@@ -85,6 +82,7 @@ static void end_op(struct mg_op **at, int status, struct mg_redis_reply *reply)
     struct mg_op *op = *at;
 
     *at = NULL;
+    op->arg = NULL;
     mg_loop_disarm(&op->x->worker->loop, &op->timer);
     mg_redis_reply_keep(op->x, op->id, reply);
     mg_op_end(op, reply || status >= 0 ? status : MG_ENOMEM);
@@ -178,20 +176,14 @@ static void sub_free(struct mg_redis_sub *sub)
 {
     let_go(sub);
     mg_list_remove(&sub->node);
-    if (sub->holder)
-        sub->holder->sub = NULL;
+    if (sub->start)
+        sub->start->arg = NULL;
+    if (sub->receive)
+        sub->receive->arg = NULL;
     while (sub->first)
         mg_redis_reply_free(take_first(sub));
     free(sub->wire);
     mg_free(sub);
-}
-
-static void exchange_ended(void *arg)
-{
-    struct holder *h = arg;
-
-    if (h->sub)
-        sub_free(h->sub);
 }
 
 static void die(struct mg_redis_sub *sub, int code, const char *why)
@@ -313,24 +305,20 @@ void mg_redis_sub_pushed(struct mg_redis_sub *sub, struct mg_redis_reply *r)
 
 static void start_cancel(struct mg_op *op)
 {
-    struct holder *h = op->arg;
+    struct mg_redis_sub *sub = op->arg;
 
-    if (h && h->sub)
-        h->sub->start = NULL;
+    if (sub)
+        sub->start = NULL;
 }
 
 static struct mg_redis_sub *sub_new(struct mg_exchange *x, struct mg_redis_client *c, char *wire, size_t wire_n, int names_n)
 {
     struct mg_redis_sub *sub = mg_calloc(1, sizeof *sub);
-    struct holder *h = mg_arena_zalloc(&x->arena, sizeof *h);
 
-    if (!sub || !h || mg_arena_defer(&x->arena, exchange_ended, h) != 0) {
-        mg_free(sub);
+    if (!sub) {
         free(wire);
         return NULL;
     }
-    h->sub = sub;
-    sub->holder = h;
     sub->x = x;
     sub->client = c;
     sub->wire = wire;
@@ -387,11 +375,25 @@ int mg_redis_sub_start(struct mg_exchange *x, struct mg_redis *r, const struct m
         end_op_saying(&op, MG_ENOMEM, "redis: out of memory");
         return id;
     }
-    op->arg = sub->holder;
+    op->arg = sub;
     sub->id = id;
     sub->start = op;
     sub_connect(sub);
     return id;
+}
+
+void mg_redis_subs_end(struct mg_exchange *x)
+{
+    if (!x->worker->redis)
+        return;
+    mg_list_each(n, &x->worker->redis->clients) {
+        mg_list_each(m, &mg_container(n, struct mg_redis_client, node)->subs) {
+            struct mg_redis_sub *sub = mg_container(m, struct mg_redis_sub, node);
+
+            if (sub->x == x)
+                sub_free(sub);
+        }
+    }
 }
 
 static struct mg_redis_sub *sub_find(struct mg_exchange *x, int id)
@@ -411,20 +413,20 @@ static struct mg_redis_sub *sub_find(struct mg_exchange *x, int id)
 
 static void receive_cancel(struct mg_op *op)
 {
-    struct holder *h = op->arg;
+    struct mg_redis_sub *sub = op->arg;
 
     mg_loop_disarm(&op->x->worker->loop, &op->timer);
-    if (h && h->sub)
-        h->sub->receive = NULL;
+    if (sub)
+        sub->receive = NULL;
 }
 
 static void on_receive_late(struct mg_timer *t)
 {
     struct mg_op *op = mg_container(t, struct mg_op, timer);
-    struct holder *h = op->arg;
+    struct mg_redis_sub *sub = op->arg;
 
-    if (h->sub)
-        h->sub->receive = NULL;
+    if (sub)
+        sub->receive = NULL;
     end_op_saying(&op, MG_ETIMEOUT, "redis: no message in time");
 }
 
@@ -432,7 +434,7 @@ static void receive(struct mg_redis_sub *sub, struct mg_op *op, int64_t timeout_
 {
     struct mg_redis_reply *r = NULL;
 
-    op->arg = sub->holder;
+    op->arg = sub;
     sub->receive = op;
     if (sub->lost_n) {
         r = event("lost", sub->lost_n);

@@ -175,3 +175,49 @@ def test_too_many_commands_at_once_are_refused(probe, redis):
     value, why = g.run("pipeline", *words)
     assert value is None and "queue" in why
     assert g.run("call", "INCR", "n") == (1, None)
+
+
+LISTENER = """
+local mg = require "moongate"
+local redis = mg.redis.new { url = "redis://REDIS", name = "gateway" }
+local plugin = { name = "listener", version = "1.0", doc = "Counts what a channel says, in a task of each worker." }
+function plugin.on_worker()
+  mg.spawn(function()
+    local s = redis:subscribe("news")
+    while s do
+      local m = s:receive("200ms")
+      if m and m.payload then
+        mg.shared.heard:incr("n", 1, 0)
+        for _ = 1, 20 do redis:incr("echo") end
+      end
+    end
+  end)
+end
+function plugin.on_request(x) return x:respond(200, { heard = mg.shared.heard:get("n") or 0 }) end
+return plugin
+"""
+
+
+def test_a_task_listens_for_as_long_as_its_worker_and_ends_with_its_config(gateway, redis, tmp_path):
+    r = redis()
+    folder = tmp_path / "gateway0"
+    (folder / "plugins").mkdir(parents=True)
+    (folder / "plugins" / "listener.lua").write_text(LISTENER.replace("REDIS", r.address))
+    config = """return { listen = "127.0.0.1:0", admin = "127.0.0.1:0",
+      routes = { { "all", path = "/*", upstream = "http://127.0.0.1:1", plugins = { "listener" } } } }"""
+    g = gateway(config, workers=2)
+
+    def listeners():
+        return r.ask("PUBSUB", "NUMSUB", "news")[1]
+
+    wait_for(lambda: listeners() == 2, "a subscription of each worker")
+    for _ in range(100):
+        r.ask("PUBLISH", "news", "x")
+    wait_for(lambda: g.ask().json()["heard"] == 200, "all messages in both workers")
+    wait_for(lambda: r.ask("GET", "echo") == "4000", "the tasks' own commands")
+    g.write(config + " -- another")
+    assert g.reload().status == 200
+    wait_for(lambda: listeners() == 2, "the old tasks' end and the new ones' beginning")
+    before = g.ask().json()["heard"]
+    r.ask("PUBLISH", "news", "x")
+    wait_for(lambda: g.ask().json()["heard"] == before + 2, "both new tasks")
