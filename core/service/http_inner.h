@@ -16,6 +16,7 @@ void mg_call_connect(struct mg_call *c);                     /* begin, or begin 
 void mg_call_connect_with(struct mg_call *c, struct mg_http_host *host, int error); /* its host is known; NULL: why not */
 void mg_call_release(struct mg_call *c);                     /* the connection, or the wait for one; and the host */
 void mg_call_fail(struct mg_call *c, int error, const char *token, const char *words);
+const char *mg_call_token(int error);                        /* for a simulated failure that names none */
 void mg_call_pump(struct mg_call *c);                        /* send what waits in `out` */
 void mg_call_watch(struct mg_call *c);                       /* time begins anew */
 void mg_call_op_end(struct mg_op **op, int status);          /* if it is under way */

@@ -30,6 +30,17 @@ static const char *token_of(const struct outcome *table, int error)
     return table->token;
 }
 
+static const struct outcome simulated[] = {
+    { UV_ECONNREFUSED, "connect_refused" }, { MG_ENOENT, "resolve_failed" },  { MG_EBUSY, "upstream_busy" },
+    { MG_ETOOBIG, "response_too_large" },   { MG_EPROTO, "bad_response" },    { MG_ETIMEOUT, "timeout" },
+    { MG_ETLS, "tls_failed" },              { MG_ENOMEM, "no_memory" },       { 0, "reset" },
+};
+
+const char *mg_call_token(int error)
+{
+    return token_of(simulated, error);
+}
+
 void mg_call_op_end(struct mg_op **at, int status)
 {
     struct mg_op *op = *at;

@@ -42,10 +42,10 @@ static int load_failure(struct mg_call *c, int status, struct mg_str answer)
 {
     const char *colon = answer.n ? memmem(answer.p, answer.n, ": ", 2) : NULL;
     struct mg_str token = colon ? mg_str(answer.p, (size_t)(colon - answer.p)) : answer;
-    struct mg_str copy = mg_arena_copy(&c->arena, token.n ? token.p : "reset", token.n ? token.n : 5);
+    struct mg_str copy = token.n ? mg_arena_copy(&c->arena, token.p, token.n) : mg_str(NULL, 0);
     struct mg_str words = colon ? mg_arena_copy(&c->arena, colon + 2, answer.n - token.n - 2) : mg_str("", 0);
 
-    mg_call_fail(c, status, copy.p ? copy.p : "reset", words.p ? words.p : "");
+    mg_call_fail(c, status, copy.p ? copy.p : mg_call_token(status), words.p ? words.p : "");
     return status;
 }
 

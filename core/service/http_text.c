@@ -140,7 +140,7 @@ static int read_body(struct mg_str rest, struct mg_arena *a, struct mg_http_text
     m->says_length = m->head->framing != MG_BODY_CLOSE || rest.n > 0;
     switch (m->head->framing) {
     case MG_BODY_NONE:
-        return rest.n ? MG_EPROTO : 0;
+        return 0; /* a specification may give one where none goes over the wire */
     case MG_BODY_STREAM:
         m->says_length = rest.n > 0;
         return rest.n ? read_chunks(rest, a, m, body) : 0;

@@ -90,7 +90,20 @@ local function http_answer(fake, request)
   return answer
 end
 
-local function http(fake, question, calls)
+-- A piece of a body that is streamed: it belongs to the request that was asked last with such a one.
+local function more_body(question, calls)
+  for i = #calls, 1, -1 do
+    local request = calls[i].request
+    if request and request.headers["transfer-encoding"] then
+      request.body = request.body .. question:match("^%d+\n(.*)$")
+      return 0, ""
+    end
+  end
+  return 0, ""
+end
+
+local function http(fake, question, calls, service)
+  if service == "http.write" then return more_body(question, calls) end
   local request = request_of(question)
   calls[#calls + 1] = { service = "http", request = request }
   if fake == nil then
@@ -181,7 +194,7 @@ local services = { http = http, redis = redis, dns = dns }
 -- service: "http" or "http.stream"…; world: { http =, redis =, dns =, calls = list }. Status, answer, milliseconds.
 function fakes.answer(world, service, question)
   local name = service:match("^[^.]+")
-  return services[name](world[name], question, world.calls)
+  return services[name](world[name], question, world.calls, service)
 end
 
 return fakes
