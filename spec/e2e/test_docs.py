@@ -200,7 +200,7 @@ def test_the_readmes_config_serves(gateway, upstream):
     g.wait_log('"consumer":"bob"')
 
 
-PLUGINS = [pytest.param(block, id=name_of(page)) for page in PAGES for block in lua_blocks(page) if block.rstrip().endswith("return plugin")]
+PLUGINS = [pytest.param(block, id=name_of(page)) for page in PAGES for block in lua_blocks(page) if block.rstrip().endswith("return plugin") and '"require-tenant"' in block]
 
 
 @pytest.mark.parametrize("text", PLUGINS)

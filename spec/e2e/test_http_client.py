@@ -1,10 +1,13 @@
 """mg.http: requests of plugins, over the gateway's own connections, against real servers."""
+import re
 import socket
 import threading
 
 import pytest
 
-from harness import Client, Ended, Upstream, answer, wait_for
+import harness
+
+from harness import ROOT, Ended, answer, wait_for
 from test_resolver import dns  # noqa: F401
 
 CONFIG = """
@@ -295,7 +298,7 @@ def test_an_answer_is_read_as_a_stream_with_backpressure(gateway, upstream):
     g = gateway(config(routes=STREAM % {"url": u.url}))
     assert g.ask(target="/count").body == b"%d" % size
     peak = g.rss_kb()
-    assert peak < (600 if "asan" in str(g.process.args[0]) else 60) * 1024
+    assert peak < (600 if harness.IS_SANITIZED else 60) * 1024
     del sent[:]
     assert g.ask(target="/first").body == b"xxxxx"
     assert len(sent) < size // 65536  # the rest was not taken
@@ -385,7 +388,7 @@ def test_memory_stays_flat_over_thousands_of_requests(gateway, upstream):
     many(1500)
     before = g.rss_kb()
     many(3000)
-    assert g.rss_kb() - before < 4096
+    assert harness.IS_SANITIZED or g.rss_kb() - before < 4096  # a sanitizer keeps what was freed for a while
     assert u.connections == 1
 
 
@@ -396,3 +399,20 @@ def test_misuse_is_an_error_that_names_the_place(gateway):
     wait_for(lambda: "there is no option 'tiemout'" in g.log() and "gateway.lua:" in g.log())
     assert g.ask(target="/log").status == 200
     wait_for(lambda: "mg.http.request waits, and on_log" in g.log())
+
+
+def test_the_plugin_of_the_page_asks_another_service(gateway, upstream, tmp_path):
+    page = (ROOT / "docs/http-client.md").read_text()
+    plugin = next(b for b in re.findall(r"```lua\n(.*?)```", page, re.S) if b.rstrip().endswith("return plugin"))
+    folder = tmp_path / "gateway0" / "plugins"
+    folder.mkdir(parents=True)
+    (folder / "ext-auth.lua").write_text(plugin)
+    auth = upstream(lambda request, wire: answer(200, body=b'{"user":"alice"}') if request.headers.get("authorization") == "yes" else answer(401))
+    u = upstream()
+    g = gateway(f"""return {{ listen = "127.0.0.1:0", routes = {{
+      {{ "r", path = "/*", upstream = "{u.url}", plugins = {{ {{ "ext-auth", url = "{auth.url}/check" }} }} }} }} }}""")
+    assert g.ask(headers=[("authorization", "no")]).status == 403 and not u.requests
+    assert g.ask(target="/a", headers=[("authorization", "yes")]).status == 200
+    assert u.last.headers.get("x-user") == "alice" and auth.last.json() == {"method": "GET", "path": "/a"}
+    auth.close()
+    assert g.ask(headers=[("authorization", "yes")]).status == 503
