@@ -383,6 +383,11 @@ int mg_task_is_leaving(struct mg_x *task);
 /* Stop a timer: it does not go off any more; a task of it that runs goes on. MG_ENOENT when there is none of that number (any more). In
  * any phase, on its worker's thread. */
 int mg_timer_stop(int timer);
+/* What an ended mg_work put out; it lives until its exchange or task ends, or mg_work_free. MG_ENOENT: `op` is none that has ended, or put
+ * nothing out. In any phase. */
+int mg_work_output(struct mg_x *x, int op, struct mg_str *out);
+/* Let go of it before that: for tasks that go on for long. MG_ENOENT as above. */
+int mg_work_free(struct mg_x *x, int op);
 
 /* ---- names and addresses ----------------------------------------------------------------------- */
 

@@ -127,6 +127,16 @@ enum mg_timer_flags {
 __attribute__((visibility("default")))
 int mg_timer_start(struct mg_x *x, int64_t ms, int64_t jitter_ms, int flags, mg_task_fn *fn, void *arg, void (*release)(void *arg));
 
+/* A function that may block, for mg_work: on a thread that runs no exchange. It may call what pdk.h says is for any thread. `*output`: what
+ * malloc gave, freed by the host, with its length in `*output_n`; NULL (as it is): nothing. Its result is the operation's status: >= 0,
+ * or an MG_E* code. It never enters Lua. */
+typedef int mg_work_fn(const char *input, size_t input_n, char **output, size_t *output_n);
+/* Run fn over a copy of `input`. A few run at a time in the whole gateway (4), others wait (256 at most). The operation's number; on_wake
+ * gets fn's status, or MG_EBUSY when too many wait. Cancelled: one that has not begun does not; one that runs comes to its end, and what
+ * it put out is freed. In phases that may wait, and in tasks; MG_EPHASE, MG_EENDED, MG_ENOMEM, MG_EINVAL. Worker thread. */
+__attribute__((visibility("default")))
+int mg_work(struct mg_x *x, mg_work_fn *fn, const char *input, size_t input_n);
+
 /* ---- the descriptor ------------------------------------------------------------------------- */
 
 /* A kind of credential that consumers may have in the config, under `kind`:

@@ -24,6 +24,8 @@ require "moongate.exchange"
 local task = require "moongate.task"
 mg.spawn, mg.is_leaving, mg.timer = task.spawn, task.is_leaving, task.timer
 
+mg.work = require "moongate.work"
+
 -- Several waits at once (parallel.lua).
 local parallel = require "moongate.parallel"
 mg.all, mg.any, mg.timeout = parallel.all, parallel.any, parallel.timeout

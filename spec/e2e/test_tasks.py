@@ -1,6 +1,4 @@
 """Work outside of exchanges: tasks and timers, from Lua, in the real gateway."""
-import signal
-import time
 
 from harness import wait_for
 
@@ -63,6 +61,86 @@ def test_a_worker_has_no_more_tasks_than_it_may(gateway):
       return x:respond(made and 200 or 429, why or "ok")
     end }""", top='tasks = { max = 3 }, drain = "100ms",'))
     assert [g.ask().status for _ in range(5)] == [200, 200, 200, 429, 429]
-    g.signal(signal.SIGTERM)
     g.stop()
     assert lines(g, "cut") or lines(g, "stopped")
+
+
+TICKER = """
+local mg = require "moongate"
+return { name = "ticker", doc = "Counts.", version = "1.0",
+  fields = { name = { type = "string", required = true, doc = "Its name." } },
+  on_worker = function(conf)
+    mg.timer.every(50, function() mg.log.info("each " .. conf.name) end)
+    mg.timer.every(50, function() mg.log.info("once " .. conf.name) end, { once_per_gateway = true })
+    mg.spawn(function() while true do mg.sleep(20) end end)
+    mg.spawn(function() mg.log.info("worker began " .. conf.name) end)
+  end,
+  on_request = function(x) return x:respond(200, "ok") end,
+}
+"""
+
+
+def ticking(n, workers=1):
+    return config(f'{{ "ticker", name = "v{n}." }}', workers=workers)
+
+
+def count(g, text):
+    return len(lines(g, text))
+
+
+def test_twenty_reloads_leave_one_configuration_ticking(gateway, tmp_path):
+    plugin(tmp_path / "gateway0", "ticker", TICKER)
+    g = gateway(ticking(0))
+    for n in range(1, 21):
+        g.write(ticking(n))
+        assert g.reload().status == 200
+    wait_for(lambda: count(g, "each v20.") >= 3, "the newest to tick")
+    wait_for(lambda: count(g, "worker began v20."), "its task")
+    before = {n: count(g, f"each v{n}.") for n in range(20)}
+    seen = count(g, "each v20.")
+    wait_for(lambda: count(g, "each v20.") >= seen + 5, "more ticks")
+    assert {n: count(g, f"each v{n}.") for n in range(20)} == before
+    g.stop()
+
+
+def test_once_per_gateway_is_one_worker_whatever_their_number(gateway, tmp_path):
+    plugin(tmp_path / "gateway0", "ticker", TICKER)
+    g = gateway(ticking(0, workers=3), workers=0)
+    wait_for(lambda: count(g, "once v0.") >= 10, "ten beats")
+    each, once = count(g, "each v0."), count(g, "once v0.")
+    assert each > once * 2, (each, once)  # each of three workers has its own
+    g.write(ticking(1, workers=1))
+    assert g.reload().status == 200
+    wait_for(lambda: count(g, "once v1.") >= 10, "ten beats on one worker")
+    each, once = count(g, "each v1."), count(g, "once v1.")
+    g.write(ticking(2, workers=3))
+    assert g.reload().status == 200
+    wait_for(lambda: count(g, "once v2.") >= 10, "ten beats on three workers again")
+    assert count(g, "each v2.") > count(g, "once v2.") * 2
+
+
+def test_a_reload_that_is_refused_begins_nothing(gateway, tmp_path):
+    plugin(tmp_path / "gateway0", "ticker", TICKER)
+    g = gateway(ticking(0))
+    plugin(tmp_path / "gateway0", "breaker", """return { name = "breaker", doc = "Breaks.", version = "1.0",
+      on_worker = function() error("not here") end, on_request = function() end }""")
+    g.write(config('{ "ticker", name = "v1." }, "breaker"'))
+    assert g.reload().status == 422
+    seen = count(g, "each v0.")
+    wait_for(lambda: count(g, "each v0.") >= seen + 5, "the old one to go on")
+    assert count(g, "v1.") == 0
+
+
+def test_a_stop_waits_for_a_task_and_cancels_it_when_the_drain_is_over(gateway):
+    body = """{ on_request = function(x)
+      mg.spawn(function() mg.sleep(300) mg.log.info("came to its end") end)
+      return x:respond(200, "ok")
+    end }"""
+    g = gateway(config(body, top='drain = "10s",'))
+    assert g.ask().status == 200
+    g.stop()
+    assert lines(g, "came to its end")
+    g = gateway(config(body.replace("300", "60000"), top='drain = "100ms",'))
+    assert g.ask().status == 200
+    g.stop()
+    assert not lines(g, "came to its end")

@@ -183,3 +183,11 @@ describe("mg.timeout", function()
     handled(function() expect(function() mg.timeout(100, function() mg.sleep(1) error("broke") end) end).fails("broke") end)
   end)
 end)
+
+describe("mg.work", function()
+  local ffi = require "ffi"
+  -- Functions of the gateway's own that have the shape: none block for long, all run on another thread.
+  it("refuses what is no C function", function()
+    handled(function() expect(function() mg.work(print, "x") end).fails("a C function expected") end)
+  end)
+end)
