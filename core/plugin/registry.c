@@ -14,6 +14,9 @@ struct mg_registry {
     size_t folders_n;
 };
 
+size_t mg_registry_folders(const struct mg_registry *r) { return r->folders_n; }
+struct mg_str mg_registry_folder(const struct mg_registry *r, size_t i) { return r->folders[i]; }
+
 struct mg_registry *mg_registry_new(const struct mg_str *folders, size_t n)
 {
     struct mg_registry *r = calloc(1, sizeof *r);

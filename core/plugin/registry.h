@@ -24,6 +24,9 @@ struct mg_registry *mg_registry_new(const struct mg_str *folders, size_t n);
 void mg_registry_free(struct mg_registry *r);
 /* One more folder, before the others. 0 or MG_ENOMEM. */
 int mg_registry_add(struct mg_registry *r, struct mg_str folder);
+/* The folders, in the order in which they are searched. */
+size_t mg_registry_folders(const struct mg_registry *r);
+struct mg_str mg_registry_folder(const struct mg_registry *r, size_t i);
 /* 0, MG_ENOENT with the nearest name in err, MG_ECONF (ABI mismatch with both numbers, a clash, dlopen's error). Builder thread. */
 int mg_registry_find(struct mg_registry *r, struct mg_str name, struct mg_found_plugin *out, struct mg_error *err);
 /* Every plugin on the path, sorted by name, for `moongate plugins`. */

@@ -13,6 +13,7 @@
 #include "proxy/proxy.h"
 #include "server/addresses.h"
 #include "server/crash.h"
+#include "server/onsave.h"
 #include "server/outgoing.h"
 #include "server/user.h"
 #include "server/watch.h"
@@ -309,6 +310,8 @@ static int init(struct mg_gateway *g, struct mg_error *err)
     uv_timer_init(&g->control.worker.loop.uv, &g->drain);
     g->watch.data = g->drain.data = g;
     take_signals(g);
+    if (g->options.watches && !(g->onsave = mg_onsave_new(g)))
+        return mg_fail(err, MG_ENOMEM, "out of memory");
     g->upstreams = mg_upstream_control_new(&g->control.worker.loop, &resolver, err);
     if (!g->upstreams)
         return err->code;
@@ -336,6 +339,7 @@ static void deinit(struct mg_gateway *g)
         uv_close((uv_handle_t *)&g->signals[i], NULL);
     uv_close((uv_handle_t *)&g->watch, NULL);
     uv_close((uv_handle_t *)&g->drain, NULL);
+    mg_onsave_free(g->onsave);
     mg_reload_stop(&g->reload);
     mg_thread_deinit(&g->control);
     mg_outgoing_forget();

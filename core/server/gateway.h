@@ -20,6 +20,7 @@ struct mg_gateway_options {
     int workers;             /* 0: as the config says */
     const char *ports_file;  /* where to write the addresses bound, one JSON object a line; NULL: nowhere */
     bool is_supervised;
+    bool watches;            /* load the config anew when a file of it is saved (onsave.h) */
     struct mg_quarantine *quarantine; /* what is known of plugins that crash; NULL without a supervisor */
     struct mg_last_words *words;      /* for the supervisor; NULL */
 };
@@ -54,6 +55,7 @@ struct mg_gateway {
     char user[64], group[64];      /* of the first snapshot, which we became */
     struct mg_snapshot *snapshot;  /* in force; NULL before the first */
     uv_signal_t signals[MG_GATEWAY_SIGNALS];
+    struct mg_onsave *onsave;      /* NULL: a reload is asked for */
     uv_timer_t watch;              /* stalled workers */
     int quiet_looks;               /* of it, in a row, that met no work */
     uv_timer_t drain;

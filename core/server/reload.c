@@ -13,6 +13,7 @@
 #include "server/build.h"
 #include "server/gateway.h"
 #include "server/instances.h"
+#include "server/onsave.h"
 #include "service/store.h"
 
 enum { SWEEP_MS = 50, RESOLVE_MS = 2000, END_MS = 10000 };
@@ -63,6 +64,8 @@ static void finish(struct mg_reload *r, bool ok, char *text)
     else
         r->reloads_failed++;
     answer_waiters(r);
+    if (g->onsave)
+        mg_onsave_told(g->onsave, ok, text ? text : "");
     if (g->state == MG_GW_SERVING)
         mg_binder_note(g->binder, MG_NOTE_READY);
     if (g->state == MG_GW_STARTING && !ok)
@@ -74,7 +77,8 @@ static void finish(struct mg_reload *r, bool ok, char *text)
 static void finish_failed(struct mg_reload *r, char *text)
 {
     mg_logf(MG_LOG_ERROR, r->gateway->snapshot ? "reload refused: the snapshot in force serves on" : "cannot start");
-    log_lines(MG_LOG_ERROR, text ? text : "out of memory");
+    if (!r->gateway->onsave || mg_log_fd() != STDERR_FILENO) /* else the terminal gets them with their lines */
+        log_lines(MG_LOG_ERROR, text ? text : "out of memory");
     finish(r, false, text);
 }
 
