@@ -143,6 +143,29 @@ def test_a_c_plugin_that_waits_is_observed_like_any_other(chain):  # noqa: F811
     assert u.last.headers.get("x-keep") == "1" and u.last.headers.all("x-trace") == ["b"]
 
 
+@pytest.mark.parametrize("second", ['mode = "observe",', ""], ids=["observed", "enforced"])
+def test_a_body_past_an_observed_limit_is_there_for_the_next_entry(proxy, second):
+    g, u = proxy(route=f"""plugins = {{
+      {{ id = "small", mode = "observe", on_request = function(x) x.request:body(5) end }},
+      {{ id = "whole", {second} on_request = function(x) local b = x.request:body() require("moongate").log.info("whole " .. #b) end }} }}""")
+    body = b"x" * 100000
+    client = g.client()
+    assert client.ask("POST", "/", body=body).status == 200
+    assert u.last.body == body
+    g.wait_log("whole 100000")
+    g.wait_log("it would have answered 413")
+
+
+def test_two_observed_entries_do_not_see_each_other(proxy):
+    g, u = proxy(route="""plugins = {
+      { id = "a", mode = "observe", on_request = function(x) x.request.headers["x-a"] = "1" x.ctx.a = 1 x.request:set_body("from a") end },
+      { id = "b", mode = "observe", on_request = function(x)
+          require("moongate").log.info("b sees " .. tostring(x.request.headers["x-a"]) .. tostring(x.ctx.a) .. x.request:body()) end } }""")
+    assert g.ask("POST", "/", body=b"real").status == 200
+    assert u.last.body == b"real"
+    g.wait_log("b sees nilnilreal")
+
+
 def test_what_it_provides_does_not_count(tmp_path, gateway, upstream):
     from harness import run
     config = tmp_path / "gateway.lua"

@@ -344,6 +344,23 @@ static void the_response_stays_as_it_was(void **state)
     assert_str(f->x->answer, "the answer");
 }
 
+static void one_whose_changes_cannot_be_kept_does_not_run(void **state)
+{
+    struct fake *f = *state;
+    struct act a = { .on = change }, b = { 0 };
+
+    observe(f, &a);
+    fake_entry(f, &plugin, &b);
+    fake_field(f, f->x->req, "x-old", "1");
+    while (mg_arena_alloc(&f->x->arena, 16)) /* to the last byte of its budget */
+        ;
+    assert_int_equal(fake_phase(f, MG_ON_REQUEST), MG_CONTINUE);
+    assert_int_equal(a.calls[MG_ON_REQUEST], 0);
+    assert_int_equal(b.calls[MG_ON_REQUEST], 1);
+    untouched(f);
+    assert_non_null(strstr(lines, "it was skipped"));
+}
+
 /* ---- traces ---- */
 
 static char *traced(struct fake *f, int form)
@@ -476,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_waits_too_long_is_passed_over, setup, fake_teardown),
         cmocka_unit_test_setup_teardown(on_error_continue_passes_over_one_that_waits_too_long, setup, fake_teardown),
         cmocka_unit_test_setup_teardown(the_response_stays_as_it_was, setup, fake_teardown),
+        cmocka_unit_test_setup_teardown(one_whose_changes_cannot_be_kept_does_not_run, setup, fake_teardown),
         cmocka_unit_test_setup_teardown(a_trace_shows_changes_and_masks_secrets, setup, fake_teardown),
         cmocka_unit_test_setup_teardown(a_trace_tells_skipped_waiting_and_failed_steps, setup, fake_teardown),
         cmocka_unit_test_setup_teardown(a_short_trace_keeps_to_its_limit, setup, fake_teardown),
