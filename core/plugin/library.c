@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -118,6 +119,29 @@ out:
     if (rc)
         free(*bytes);
     return rc;
+}
+
+static bool lies_within(uint64_t from, uint64_t bytes, size_t n) { return from <= n && bytes <= n - from; }
+
+/* The loader maps what the headers say and takes a SIGBUS where the file ends before: one that is copied into place is half there for
+ * a moment. */
+static int check_whole(const char *path, const char *p, size_t n, struct mg_error *err)
+{
+    ElfW(Ehdr) h;
+    ElfW(Phdr) part;
+
+    if (n < sizeof h || memcmp(p, ELFMAG, SELFMAG) != 0)
+        return mg_fail(err, MG_ECONF, "%s: no shared object", path);
+    memcpy(&h, p, sizeof h);
+    if (h.e_phentsize != sizeof part || !lies_within(h.e_phoff, (uint64_t)h.e_phnum * sizeof part, n) ||
+        (h.e_shoff && !lies_within(h.e_shoff, (uint64_t)h.e_shnum * h.e_shentsize, n)))
+        return mg_fail(err, MG_ECONF, "%s: the file is cut short", path);
+    for (size_t i = 0; i < h.e_phnum; i++) {
+        memcpy(&part, p + h.e_phoff + i * sizeof part, sizeof part);
+        if (part.p_type == PT_LOAD && !lies_within(part.p_offset, part.p_filesz, n))
+            return mg_fail(err, MG_ECONF, "%s: the file is cut short", path);
+    }
+    return 0;
 }
 
 static bool write_all(int fd, const char *p, size_t n)
@@ -244,6 +268,11 @@ int mg_library_open(const char *path, struct mg_str name, const struct mg_plugin
 
     if (rc)
         return rc;
+    rc = check_whole(path, bytes, n, err);
+    if (rc) {
+        free(bytes);
+        return rc;
+    }
     if (EVP_Digest(bytes, n, digest, NULL, EVP_sha256(), NULL) != 1) {
         free(bytes);
         return mg_fail(err, MG_ENOMEM, "%s: out of memory", path);

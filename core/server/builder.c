@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include "server/gateway.h"
+#include "server/crash.h"
 
 enum { STACK_BYTES = 2 * 1024 * 1024 }; /* the Lua parser and compiler recurse */
 
@@ -41,6 +42,7 @@ static void *run(void *arg)
 {
     struct mg_builder *b = arg;
 
+    (void)mg_crash_thread_enter();
     pthread_mutex_lock(&b->lock);
     for (;;) {
         struct mg_list *n = mg_list_first(&b->jobs);
@@ -61,6 +63,7 @@ static void *run(void *arg)
             mg_gateway_post(b->control, deliver, b);
     }
     pthread_mutex_unlock(&b->lock);
+    mg_crash_thread_leave();
     return NULL;
 }
 
@@ -82,7 +85,7 @@ struct mg_builder *mg_builder_new(struct mg_worker *control, struct mg_error *er
     pthread_cond_init(&b->has_job, NULL);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
+    mg_crash_mask(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     rc = pthread_create(&b->thread, &attr, run, b);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

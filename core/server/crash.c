@@ -186,6 +186,13 @@ void mg_crash_install(struct mg_last_words *page)
         sigaction(fatal[i], &sa, &before[i]);
 }
 
+void mg_crash_mask(sigset_t *out)
+{
+    sigfillset(out);
+    for (int i = 0; i < FATAL_N; i++)
+        sigdelset(out, fatal[i]);
+}
+
 int mg_crash_thread_enter(void)
 {
     stack_t s = { .ss_size = STACK_BYTES }, old;

@@ -5,6 +5,7 @@
 #ifndef MG_SERVER_CRASH_H
 #define MG_SERVER_CRASH_H
 
+#include <signal.h>
 #include <stddef.h>
 #include "exchange/worker.h"
 #include "plugin/chain.h"
@@ -21,6 +22,8 @@ struct mg_last_words {
 
 /* For the process, once (words: NULL without a supervisor); then on each thread that runs plugins, at its start and at its end. */
 void mg_crash_install(struct mg_last_words *words);
+/* The signals that a thread which runs plugins blocks: all but those that say that it crashed. */
+void mg_crash_mask(sigset_t *out);
 int mg_crash_thread_enter(void);
 void mg_crash_thread_leave(void);
 

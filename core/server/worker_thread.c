@@ -93,12 +93,7 @@ static void block_signals(sigset_t *old)
 {
     sigset_t all;
 
-    sigfillset(&all);
-    sigdelset(&all, SIGSEGV);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGILL);
-    sigdelset(&all, SIGFPE);
-    sigdelset(&all, SIGABRT);
+    mg_crash_mask(&all);
     pthread_sigmask(SIG_BLOCK, &all, old);
 }
 

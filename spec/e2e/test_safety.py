@@ -235,13 +235,32 @@ def test_entries_are_told_apart_until_the_plugin_crashes_everywhere(misbehaving,
 
 @pytest.mark.parametrize("where", ["create", "worker_create"])
 def test_a_crash_in_the_making_of_an_instance_is_quarantined_even_at_the_start(misbehaving, tmp_path, where):
-    make = {"create": "static int make(const struct mg_entry *e, void **s, struct mg_error *r) { (void)e; (void)s; (void)r; abort(); }",
+    make = {"create": "static int make(const struct mg_entry *e, void **s, struct mg_error *r) { (void)e; (void)s; (void)r; *(volatile int *)8 = 1; return 0; }",
             "worker_create": "static int make(void *s, void **l) { (void)s; (void)l; abort(); }"}[where]
     build(tmp_path / "own", ";", globals_=make, more=f".{where} = make")
     g = misbehaving()
-    assert g.log().count(f"crash: SIGABRT in plugin bad, phase {where}, route (the global chain)") + g.log().count(
-        f"crash: SIGABRT in plugin bad, phase {where}, route bad") == 3
+    assert len(re.findall(f"crash: SIG(?:ABRT|SEGV) in plugin bad, phase {where}, route bad", g.log())) == 3
     assert g.ask("GET", "/bad").status == 503
+    assert g.ask("GET", "/good").status == 200
+
+
+@pytest.mark.parametrize("start", ["on_worker = function() mg.timer.after(50, work) end, on_request = function() end",
+                                   "on_request = function(x) mg.spawn(work) end"])
+def test_a_crash_in_a_task_or_a_timer_is_its_entrys(misbehaving, tmp_path, start):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "bad.lua").write_text(f"""
+local mg, ffi = require "moongate", require "ffi"
+local function work() ffi.cast("int *", 8)[0] = 1 end
+return {{ name = "bad", {start} }}""")
+    g = misbehaving("quarantine = { crashes = 2 },")
+    for n in (1, 2):
+        try:
+            g.ask("GET", "/bad")
+        except (Ended, OSError):
+            pass
+        wait_for(lambda: len(re.findall("crash: SIGSEGV in plugin bad, phase (?:task|on_task)", g.log())) >= n, "the crash")
+        g.wait_log("starting the gateway process again")
+    wait_for(lambda: g.ask("GET", "/bad").status == 503, "quarantine")
     assert g.ask("GET", "/good").status == 200
 
 
