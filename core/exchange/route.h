@@ -24,6 +24,7 @@ struct mg_limits {
     int64_t trailers;       /* 8k */
     int64_t body;           /* 0: no limit: 413 */
     int64_t buffered_body;  /* 1m: what mg_body_read gathers by default and at most */
+    int64_t spilled_body;   /* 1g: what mg_body_read gathers in a file (MG_OVER_SPILL) */
     int64_t memory;         /* 1m: an exchange's arena */
 };
 

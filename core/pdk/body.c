@@ -28,10 +28,8 @@ static bool is_empty(const struct mg_exchange *x, int side)
     return side == MG_RESPONSE && (head->status == 204 || head->status == 304 || (x->req && x->req->method == MG_M_HEAD));
 }
 
-static int64_t limit_of(const struct mg_exchange *x, int64_t asked)
+static int64_t limit_of(int64_t most, int64_t asked)
 {
-    int64_t most = x->limits.buffered_body;
-
     if (asked <= 0)
         return most;
     return most > 0 && asked > most ? most : asked;
@@ -108,6 +106,13 @@ static int read_again(struct mg_exchange *x, struct mg_body *b, int side, int ov
         b->gather = MG_GATHER_REFUSED;
         return mg_op_start(x, NULL) ? 0 : MG_ENOMEM;
     }
+    if (b->feed && b->feed->file && over == MG_OVER_SPILL) { /* where it lies it stays */
+        if (mg_body_steps_between(x, side, b->feed->at, place))
+            return MG_EBUSY;
+        b->feed->at = (uint8_t)place;
+        b->gather_entry = x->entry;
+        return 1;
+    }
     if (b->feed) /* the proxy has it made, as for a receiver */
         return start(x, b, over);
     if (b->whole_last && !mg_body_steps_between(x, side, b->whole_at, place)) {
@@ -141,7 +146,7 @@ static int read_first(struct mg_exchange *x, struct mg_body *b, int side, int ov
     rc = start(x, b, over);
     if (rc || b->limit <= 0 || !head || head->framing != MG_BODY_LENGTH || head->length <= b->limit)
         return rc;
-    if (over == MG_OVER_REFUSE) { /* it says so itself: not a byte need be read */
+    if (over == MG_OVER_REFUSE || over == MG_OVER_SPILL) { /* it says so itself: not a byte need be read */
         b->gather = MG_GATHER_REFUSED;
         return 0;
     }
@@ -156,7 +161,7 @@ static int read_body(struct mg_exchange *x, int side, int64_t limit, int over, b
     bool passes_malformed = over & MG_OVER_PASS_MALFORMED;
 
     over &= ~MG_OVER_PASS_MALFORMED;
-    if (!b || (over != MG_OVER_REFUSE && over != MG_OVER_SKIP))
+    if (!b || (over != MG_OVER_REFUSE && over != MG_OVER_SKIP && (over != MG_OVER_SPILL || plain)))
         return MG_EINVAL;
     if (!mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
         return MG_EPHASE;
@@ -168,7 +173,7 @@ static int read_body(struct mg_exchange *x, int side, int64_t limit, int over, b
         b->more->wants_plain = plain;
         b->more->passes_malformed = passes_malformed;
     }
-    b->limit = limit_of(x, limit);
+    b->limit = limit_of(over == MG_OVER_SPILL ? x->limits.spilled_body : x->limits.buffered_body, limit);
     if (!mg_entry_observes(x))
         b->observed_gather = false;
     else if (over == MG_OVER_REFUSE)
@@ -214,6 +219,8 @@ int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
+    if (b->feed && b->feed->file)
+        return MG_ETOOBIG;
     if (b->feed || (!b->replaced && b->gather != MG_GATHER_DONE))
         return MG_ENOENT;
     *out = b->whole;
@@ -316,7 +323,7 @@ int64_t mg_body_length(struct mg_x *h, int side)
     if (sets_answer(x, side))
         return x->answer_feed && x->answer_feed->head == x->answer_head ? -1 : (int64_t)x->answer.n;
     if (b->feed)
-        return -1;
+        return b->feed->file ? mg_body_spill_bytes(b) : -1;
     if (b->replaced || b->gather == MG_GATHER_DONE)
         return (int64_t)b->whole.n;
     head = head_of(x, side);

@@ -2,6 +2,7 @@
 #include "pdk/call.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "service/spill.h"
 
 static bool is_side(int side)
 {
@@ -113,5 +114,80 @@ int mg_body_finish(struct mg_x *h, int side, int status)
     f->finished = status == 0;
     f->failed = status != 0;
     mg_exchange_queue(x);
+    return 0;
+}
+
+/* ---- parts of a gathered body ---- */
+
+int mg_body_in_file(struct mg_x *h, int side)
+{
+    struct mg_exchange *x = mg_with_request(h);
+
+    if (!x)
+        return mg_why_not(h);
+    if (!is_side(side))
+        return MG_EINVAL;
+    return x->body[side].feed && x->body[side].feed->file;
+}
+
+static int part_of_memory(struct mg_body *b, int64_t offset, struct mg_op *op)
+{
+    size_t left = (uint64_t)offset < b->whole.n ? b->whole.n - (size_t)offset : 0;
+
+    b->more->part = mg_str(left ? b->whole.p + offset : NULL, left < MG_SPILL_READ ? left : MG_SPILL_READ);
+    mg_op_end(op, (int)b->more->part.n);
+    return op->id;
+}
+
+static int part_of_file(struct mg_exchange *x, int side, int64_t offset, struct mg_op *op)
+{
+    struct mg_body_more *more = x->body[side].more;
+
+    more->part = mg_str(NULL, 0);
+    if (offset >= more->spill->bytes) {
+        mg_op_end(op, 0);
+        return op->id;
+    }
+    more->part_op = op->id;
+    more->part_at = offset;
+    mg_body_spilled(x, side);
+    return op->id;
+}
+
+int mg_body_part(struct mg_x *h, int side, int64_t offset)
+{
+    struct mg_exchange *x = mg_with_request(h);
+    struct mg_body *b;
+    struct mg_op *op;
+
+    if (!x)
+        return mg_why_not(h);
+    if (!is_side(side) || offset < 0)
+        return MG_EINVAL;
+    if (!x->in_step || !mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
+        return MG_EPHASE;
+    b = &x->body[side];
+    if ((!b->replaced && b->gather != MG_GATHER_DONE) || (b->feed && !b->feed->file))
+        return MG_ENOENT;
+    if (!mg_body_more(x, b))
+        return MG_ENOMEM;
+    if (b->more->part_op && mg_op_find(x, b->more->part_op))
+        return MG_EBUSY;
+    op = mg_op_start(x, NULL);
+    if (!op)
+        return MG_ENOMEM;
+    return b->feed ? part_of_file(x, side, offset, op) : part_of_memory(b, offset, op);
+}
+
+int mg_body_part_get(struct mg_x *h, int side, struct mg_str *out)
+{
+    struct mg_exchange *x = mg_with_request(h);
+
+    *out = mg_str(NULL, 0);
+    if (!x)
+        return mg_why_not(h);
+    if (!is_side(side) || !x->body[side].more)
+        return is_side(side) ? MG_ENOENT : MG_EINVAL;
+    *out = x->body[side].more->part;
     return 0;
 }

@@ -170,10 +170,16 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
 
     b->held = true;
     b->in_whole = b->in_feed = false;
-    if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && b->over == MG_OVER_REFUSE) {
+    if (b->over == MG_OVER_SPILL)
+        at += (size_t)mg_body_spill_bytes(b);
+    if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && (b->over == MG_OVER_REFUSE || b->over == MG_OVER_SPILL)) {
         b->gather = MG_GATHER_REFUSED;
         b->refused = MG_REFUSED_SIZE;
         return MG_ERROR;
+    }
+    if (b->over == MG_OVER_SPILL && x->limits.buffered_body > 0 && at + b->piece.n > (size_t)x->limits.buffered_body) {
+        b->whole_at = (uint8_t)mg_chain_place(side, b->gather_entry);
+        return mg_body_spill(x, b, side);
     }
     if (mg_body_put_whole(x, b, at, b->piece)) {
         mg_logf(MG_LOG_ERROR, "out of memory for a body of %zu bytes", at + b->piece.n);

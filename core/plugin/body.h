@@ -12,6 +12,11 @@ struct mg_body_more {
     bool wants_plain;               /* what is gathered is to be had without its content-encoding */
     bool has_plain;                 /* `plain` holds it; a body without content-encoding is `whole` itself */
     struct mg_str plain;            /* heap */
+    struct mg_spill *spill;         /* the file that the body is gathered in; NULL */
+    bool spill_last;                /* all of it has been given to the file */
+    int part_op;                    /* who waits for a part of it */
+    int64_t part_at;
+    struct mg_str part;
     struct mg_json *json;           /* the document that all share, the arena's; NULL: not read yet */
 };
 /* NULL over budget. */
@@ -38,6 +43,13 @@ int mg_body_put_whole(struct mg_exchange *x, struct mg_body *b, size_t at, struc
 int mg_body_put_piece(struct mg_exchange *x, struct mg_body *b, struct mg_str s);
 /* Before `whole` is replaced: it and its state are kept where the entry that runs may have to be undone. 0 or MG_ENOMEM. */
 int mg_undo_keep_body(struct mg_exchange *x, struct mg_body *b);
+/* spilled.c: bodies in files. The piece goes to the file, with what was gathered before. */
+enum mg_verdict mg_body_spill(struct mg_exchange *x, struct mg_body *b, int side);
+/* The file has moved on: is all of the body in it, did it fail, is a part there? MG_ERROR: refused. */
+enum mg_verdict mg_body_spilled(struct mg_exchange *x, int side);
+/* More has to wait for the disk. */
+bool mg_body_spill_is_full(const struct mg_body *b);
+int64_t mg_body_spill_bytes(const struct mg_body *b);
 /* The piece in hand through the steps that it passes (chain.h, mg_chain_run_body). */
 enum mg_verdict mg_body_flow(struct mg_exchange *x, int side);
 /* Are there body steps at the places [from, to) (mg_chain_place)? */

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "plugin/body.h"
 #include "plugin/step.h"
+#include "service/spill.h"
 
 static void feed_free(void *arg)
 {
@@ -56,10 +57,43 @@ static void end_op(struct mg_exchange *x, int *id)
         mg_op_end(op, 0);
 }
 
+struct mg_feed *mg_feed_of_file(struct mg_exchange *x, struct mg_spill *file, unsigned at)
+{
+    struct mg_feed *f = mg_arena_zalloc(&x->arena, sizeof *f);
+
+    if (!f)
+        return NULL;
+    f->file = file;
+    f->at = (uint8_t)at;
+    return f;
+}
+
+static bool file_ready(struct mg_feed *f)
+{
+    int rc = f->offset == f->file->bytes ? 1 : mg_spill_fetch(f->file, f->offset);
+
+    if (rc < 0) {
+        mg_logf(MG_LOG_ERROR, "a body's temporary file: %s", uv_strerror(rc));
+        f->failed = true;
+    }
+    return rc != 0;
+}
+
+static void take_from_file(struct mg_body *b, struct mg_feed *f)
+{
+    size_t n = f->offset == f->file->bytes ? 0 : f->file->read_n;
+
+    b->piece = mg_str(f->file->read, n);
+    f->offset += (int64_t)n;
+    f->finished = b->last = f->offset == f->file->bytes;
+}
+
 bool mg_feed_ready(struct mg_exchange *x, int side)
 {
     struct mg_feed *f = x->body[side].feed;
 
+    if (f->file)
+        return file_ready(f);
     if (f->n || f->finished || f->failed)
         return true;
     end_op(x, &f->start_op);
@@ -70,11 +104,15 @@ bool mg_feed_ready(struct mg_exchange *x, int side)
 /* What was written goes on its way; the other buffer takes what is written meanwhile. */
 static void take(struct mg_exchange *x, struct mg_body *b, struct mg_feed *f)
 {
-    b->piece = mg_str(f->buffer[f->filling], f->n);
-    b->last = f->finished;
     b->step = 0;
     b->held = false;
     b->in_feed = true;
+    if (f->file) {
+        take_from_file(b, f);
+        return;
+    }
+    b->piece = mg_str(f->buffer[f->filling], f->n);
+    b->last = f->finished;
     f->filling ^= 1;
     f->n = 0;
     end_op(x, &f->room_op);
@@ -122,7 +160,7 @@ enum mg_verdict mg_chain_wake_feeds(struct mg_exchange *x, int *side)
     for (int i = MG_REQUEST; i <= MG_RESPONSE; i++) {
         struct mg_feed *f = x->body[i].feed;
 
-        if (f && !f->failed && wake(x, f) == MG_ERROR && x->body[i].feed == f) {
+        if (f && !f->file && !f->failed && wake(x, f) == MG_ERROR && x->body[i].feed == f) {
             f->failed = true;
             *side = i;
             return MG_ERROR;

@@ -20,6 +20,8 @@ struct mg_feed {
     bool finished;              /* nothing follows what waits */
     bool failed;                /* it broke off: what was sent must not look whole */
     const struct mg_head *head; /* the recorded answer whose body it is; NULL: of a body as it stands */
+    struct mg_spill *file;      /* the body lies there; NULL: it is made */
+    int64_t offset;             /* of the file's next piece */
     int start_op;               /* not yet begun: ends when its bytes are wanted */
     int room_op;                /* somebody waits for room; 0: nobody */
     char *buffer[2];            /* heap: what was written, and what is on its way */
@@ -29,6 +31,8 @@ struct mg_feed {
 
 /* A generated body for the entry that runs; its start op is in x->ops. NULL over budget. */
 struct mg_feed *mg_feed_new(struct mg_exchange *x);
+/* The body lies in a file (borrowed), and passes the steps from place `at` on. NULL over budget. */
+struct mg_feed *mg_feed_of_file(struct mg_exchange *x, struct mg_spill *file, unsigned at);
 /* Append. 0, 1: full; MG_EBUSY: not taken; MG_ENOMEM. */
 int mg_feed_write(struct mg_exchange *x, struct mg_feed *f, struct mg_str bytes);
 /* Is there a piece to run now? If not, whoever makes it is set going. */

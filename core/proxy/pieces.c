@@ -5,6 +5,7 @@
 #include "proxy/run.h"
 #include "base/log.h"
 #include "proxy/traces.h"
+#include "plugin/body.h"
 #include "plugin/feed.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
@@ -109,12 +110,22 @@ void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last)
     mg_pieces_request_flow(x);
 }
 
+/* The length of what lies in a file is known, unless steps may change it. */
+static void frame_feed(const struct mg_body *b, struct mg_head *head)
+{
+    bool is_known = b->feed && b->feed->file && !b->resized && !b->trailers;
+
+    head->framing = is_known ? MG_BODY_LENGTH : MG_BODY_STREAM;
+    if (is_known)
+        head->length = mg_body_spill_bytes(b);
+}
+
 void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
 {
     struct mg_body *b = &x->body[MG_REQUEST];
 
     if (b->feed || (b->resized && (out->framing != MG_BODY_NONE || b->replaced))) {
-        out->framing = MG_BODY_STREAM;
+        frame_feed(b, out);
     } else if (is_whole(b)) {
         if (out->framing == MG_BODY_NONE && !b->whole.n)
             return;
@@ -171,13 +182,29 @@ static void run_feed(struct mg_exchange *x, int side)
     }
 }
 
+/* The disk has taken what it was given, or not. */
+static void spilled(struct mg_exchange *x, int side)
+{
+    if (x->state >= MG_ST_LOG)
+        return;
+    if (mg_body_spilled(x, side) == MG_ERROR)
+        mg_run_refused(x, side);
+    else if (side == MG_REQUEST)
+        mg_pieces_request_flow(x);
+    else
+        mg_pieces_response_flow(x);
+}
+
 void mg_pieces_feeds(struct mg_exchange *x)
 {
     int side = MG_REQUEST;
 
     if (x->state >= MG_ST_LOG)
         return;
-    if (mg_chain_wake_feeds(x, &side) == MG_ERROR)
+    for (int i = MG_REQUEST; i <= MG_RESPONSE; i++)
+        if (x->body[i].more && x->body[i].more->spill)
+            spilled(x, i);
+    if (x->state < MG_ST_LOG && mg_chain_wake_feeds(x, &side) == MG_ERROR)
         mg_run_fail(x, 500, "plugin_error", NULL);
     run_feed(x, MG_REQUEST);
     run_feed(x, MG_RESPONSE);
@@ -194,11 +221,11 @@ void mg_pieces_request_flow(struct mg_exchange *x)
         run_feed(x, MG_REQUEST);
     if (!down || x->state >= MG_ST_LOG || x->client != c)
         return;
-    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->feed && !b->waiting && x->state < MG_ST_RECEIVE) {
+    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->feed && !(b->more && b->more->spill_last) && !b->waiting && x->state < MG_ST_RECEIVE) {
         request_piece(x, mg_str(NULL, 0), true);
         return;
     }
-    wanted = !b->got_end && !b->waiting && !x->up_full &&
+    wanted = !b->got_end && !b->waiting && !x->up_full && !mg_body_spill_is_full(b) &&
              (b->gather == MG_GATHER_ASKED || (x->state >= MG_ST_RECEIVE && x->up));
     if (wanted && x->req->expects_continue && !x->continued && !x->response_started && b->seen_bytes == 0) {
         struct mg_head go = { .status = 100, .version = 11 };
@@ -292,7 +319,7 @@ static bool frame_response(struct mg_exchange *x)
     bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304;
 
     if (b->feed) {
-        res->framing = MG_BODY_STREAM;
+        frame_feed(b, res);
     } else if (x->source != MG_SOURCE_UPSTREAM && !is_whole(b)) {
         res->framing = b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY) ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)x->answer.n;
@@ -371,7 +398,7 @@ void mg_pieces_response_flow(struct mg_exchange *x)
         if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
             return;
     }
-    if (b->gather == MG_GATHER_ASKED && !b->feed && !b->waiting && x->state == MG_ST_RESPOND) {
+    if (b->gather == MG_GATHER_ASKED && !b->feed && !(b->more && b->more->spill_last) && !b->waiting && x->state == MG_ST_RESPOND) {
         if (x->source != MG_SOURCE_UPSTREAM && !x->answer_fed) {
             x->answer_fed = true;
             response_piece(x, x->answer, true);
@@ -384,7 +411,7 @@ void mg_pieces_response_flow(struct mg_exchange *x)
     }
     if (!up)
         return;
-    wanted = !b->waiting && !x->down_full && (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED);
+    wanted = !b->waiting && !x->down_full && !mg_body_spill_is_full(b) && (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED);
     if (wanted && up->is_paused) {
         x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
         up->ops->resume(up);

@@ -210,6 +210,7 @@ static void take_levels(struct mg_exchange *x, const struct mg_route *route)
     take(&x->timeouts.plugin, t->plugin);
     take(&x->limits.body, l->body);
     take(&x->limits.buffered_body, l->buffered_body);
+    take(&x->limits.spilled_body, l->spilled_body);
     if (l->memory >= 0)
         x->arena.budget = (size_t)l->memory > x->arena.used ? (size_t)l->memory : x->arena.used;
 }
@@ -362,7 +363,7 @@ static void woken(struct mg_exchange *x)
     mg_run_enter(x);
     if (x->body[MG_REQUEST].waiting || x->body[MG_RESPONSE].waiting)
         mg_pieces_wake(x);
-    if (x->body[MG_REQUEST].feed || x->body[MG_RESPONSE].feed)
+    if (x->body[MG_REQUEST].feed || x->body[MG_RESPONSE].feed || x->body[MG_REQUEST].more || x->body[MG_RESPONSE].more)
         mg_pieces_feeds(x);
     if (x->is_waiting && x->state < MG_ST_LOG) {
         int state = x->state;

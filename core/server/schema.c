@@ -35,15 +35,16 @@ const struct mg_field mg_schema_timeouts[] = { TIMEOUTS(NULL, NULL, NULL, NULL, 
     { .name = "target", .type = MG_SIZE, AT(struct mg_limits, target), .preset = b, RANGE(64, 1 << 20), .doc = "A request's target: 414." }, \
     { .name = "headers", .type = MG_INT, AT(struct mg_limits, headers), .preset = c, RANGE(1, 10000), .doc = "Fields of a head: 431." }, \
     { .name = "trailers", .type = MG_SIZE, AT(struct mg_limits, trailers), .preset = d, RANGE(0, 1 << 20), .doc = "Trailers of a message." }
-#define BODY_LIMITS(a, b, c) \
+#define BODY_LIMITS(a, b, c, d) \
     LIMIT(body, MG_SIZE, a, "A request's body: 413. 0: no limit."), \
     LIMIT(buffered_body, MG_SIZE, b, "A body that a plugin gathers."), \
+    LIMIT(spilled_body, MG_SIZE, d, "A body that a plugin gathers in a temporary file."), \
     { .name = "memory", .type = MG_SIZE, AT(struct mg_limits, memory), .preset = c, RANGE(65536, 1 << 30), \
       .doc = "An exchange's memory, apart from gathered bodies." }
 
-static const struct mg_field top_limits[] = { HEAD_LIMITS("32k", "8k", "100", "8k"), BODY_LIMITS("0", "1m", "1m"), { 0 } };
-const struct mg_field mg_schema_limits[] = { HEAD_LIMITS(NULL, NULL, NULL, NULL), BODY_LIMITS(NULL, NULL, NULL), { 0 } };
-static const struct mg_field route_limits[] = { BODY_LIMITS(NULL, NULL, NULL), { 0 } };
+static const struct mg_field top_limits[] = { HEAD_LIMITS("32k", "8k", "100", "8k"), BODY_LIMITS("0", "1m", "1m", "1g"), { 0 } };
+const struct mg_field mg_schema_limits[] = { HEAD_LIMITS(NULL, NULL, NULL, NULL), BODY_LIMITS(NULL, NULL, NULL, NULL), { 0 } };
+static const struct mg_field route_limits[] = { BODY_LIMITS(NULL, NULL, NULL, NULL), { 0 } };
 
 /* ---- listeners ---- */
 

@@ -218,13 +218,15 @@ int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t deta
 enum mg_over {
     MG_OVER_REFUSE = 0, /* request: answer 413; response: answer 502 */
     MG_OVER_SKIP = 1,   /* wake with MG_ETOOBIG; the body passes by untouched */
+    MG_OVER_SPILL = 3,  /* mg_body_read: what is more than limits.buffered_body goes to a temporary file, up to `limit` (0: the
+                           route's limits.spilled_body); more is refused. mg_body_part reads it */
     MG_OVER_PASS_MALFORMED = 4 /* a flag for mg_body_read_plain: refuse what is too large, but wake with MG_ESYNTAX when it is malformed */
 };
 /* Gather the body, at most `limit` bytes (0: the route's limits.buffered_body), at most once in
  * an entry. Returns 0: under way, on_wake gets status 0 or MG_ETOOBIG, MG_ECLOSED; 1: it is there
  * already. */
 int mg_body_read(struct mg_x *x, int side, int64_t limit, int over);
-/* The gathered body; MG_ENOENT before mg_body_read has ended. */
+/* The gathered body; MG_ENOENT before mg_body_read has ended; MG_ETOOBIG: it lies in a file. */
 int mg_body_get(struct mg_x *x, int side, struct mg_str *out);
 /* The same without its content-encoding (gzip, deflate, br, zstd, or several): the limit holds for what comes out as well, and with
  * MG_OVER_SKIP on_wake gets MG_ESYNTAX when the body is not what it says; refused, it is answered 400, of a response 502. The bytes
@@ -244,6 +246,13 @@ struct mg_json *mg_body_json(struct mg_x *x, int side, char *error, size_t error
 /* Replace the whole body. on_request, on_response; the length is set by the core. What has not
  * arrived of the old one is read and dropped. Copied. */
 int mg_body_set(struct mg_x *x, int side, const char *p, size_t n);
+/* A part of the gathered body, wherever it lies: up to 64 KiB from byte `offset` on. An operation's number; status: how many bytes, 0 past
+ * the end, UV_E*: the file cannot be read. mg_body_part_get gives them until the next mg_body_part. One at a time on a side
+ * (MG_EBUSY). MG_ENOENT before mg_body_read has ended. The phase in which it was read. */
+int mg_body_part(struct mg_x *x, int side, int64_t offset);
+int mg_body_part_get(struct mg_x *x, int side, struct mg_str *out);
+/* 1: the gathered body lies in a file, 0: not. */
+int mg_body_in_file(struct mg_x *x, int side);
 /* Replace the whole body by one that is made bit by bit: the entry's on_wake gets the number that this returns (> 0) with status 0
  * when the first bytes are wanted, in the phase MG_ON_STREAM, then those of the operations that it starts there; it writes, waits
  * (MG_WAIT), and says when the body is finished. That goes on after the phase, until mg_body_finish or the end of the exchange, which

@@ -268,7 +268,40 @@ local function gather(x, side, limit, over, raw, passes)
   return true
 end
 
+-- A gathered body, in memory or in a file.
+local kept_index = {}
+local kept_mt = { __index = kept_index, __tostring = function() return "moongate: a gathered body" end }
+
+local function next_part(k, at)
+  local op = C.mg_body_part(k.x, k.side, at)
+  if op < 0 then return fail(op, "pieces") end
+  local n = host.wait(op)
+  if n < 0 then error("pieces: the body's file cannot be read (" .. tonumber(n) .. ")", 0) end
+  if n == 0 then return nil end
+  C.mg_body_part_get(k.x, k.side, out)
+  return at + n, str(out.p, out.n)
+end
+-- for at, piece in body:pieces() do … end
+function kept_index.pieces(k) return next_part, k, 0 end
+-- All of it; nil, "too big" when it lies in a file.
+function kept_index.text(k)
+  local rc = C.mg_body_get(k.x, k.side, out)
+  if rc < 0 then return nil, message(rc) end
+  return (str(out.p, out.n))
+end
+function kept_index.length(k) return tonumber(C.mg_body_length(k.x, k.side)) end
+function kept_index.in_file(k) return C.mg_body_in_file(k.x, k.side) == 1 end
+
+local function spilled_body(x, side, limit)
+  host.must_wait("body()")
+  local rc = C.mg_body_read(x, side, limit, 3)
+  if rc == 0 then rc = host.wait(0) end
+  if rc < 0 then return reason(rc, "body()") end
+  return setmetatable({ x = x, side = side }, kept_mt)
+end
+
 local function whole_body(v, side, limit, over)
+  if type(limit) == "table" and limit.spill then return spilled_body(cast(x_t, v), side, limit.limit or 0) end
   local x, raw, passes = cast(x_t, v), nil, nil
   limit, over, raw, passes = options(limit, over)
   local ok, err = gather(x, side, limit, over, raw, passes)
