@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TRIES_MAX = 3, LATER_MS = 30, FRESH_MS = 100 };
+enum { TRIES_MAX = 3, LATER_MS = 30, FRESH_MS = 100, HOUSE_MS = 1000 };
 
 /* ---- requests ---- */
 
@@ -274,9 +274,20 @@ void mg_redis_answered(struct mg_redis_request *q)
 
 /* ---- clients ---- */
 
+static void client_close(struct mg_redis_client *c);
+
+/* Servers that nobody needs go, and the whole client once no plugin has it any more and what was under way has ended. */
 static void on_house(struct mg_timer *t)
 {
-    mg_redis_topology_sweep(mg_container(t, struct mg_redis_client, house));
+    struct mg_redis_client *c = mg_container(t, struct mg_redis_client, house);
+
+    mg_redis_topology_sweep(c);
+    if (mg_redis_is_open(c->conf))
+        return;
+    if (c->requests_n == 0 && mg_list_empty(&c->subs))
+        client_close(c);
+    else
+        mg_loop_arm(c->loop, &c->house, HOUSE_MS);
 }
 
 static struct mg_redis_client *client_new(struct mg_worker *w, struct mg_redis *r)
@@ -377,8 +388,8 @@ void mg_redis_sweep(struct mg_worker *w, void *arg)
     mg_list_each(n, &w->redis->clients) {
         struct mg_redis_client *c = mg_container(n, struct mg_redis_client, node);
 
-        if (!mg_redis_is_open(c->conf) && c->requests_n == 0 && mg_list_empty(&c->subs))
-            client_close(c);
+        if (!mg_redis_is_open(c->conf))
+            mg_loop_arm(c->loop, &c->house, 0);
     }
 }
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
-enum { PING_MS = 30000 };
+enum { PING_MS = 30000, KEEPALIVE_S = 60 };
 
 static int64_t now_ms(const struct mg_redis_conn *c) { return mg_loop_now_ms(c->stream.loop); }
 static const struct mg_redis *conf_of(const struct mg_redis_conn *c) { return c->server->client->conf; }
@@ -367,6 +367,8 @@ static void on_open(struct mg_stream *stream, int status, const char *why)
         return;
     }
     c->state = MG_REDIS_GREETING;
+    if (!c->stream.is_pipe) /* whoever waits for ever hears of a dead peer */
+        uv_tcp_keepalive(&c->stream.h.tcp, 1, KEEPALIVE_S);
     if (!greet(c))
         mg_redis_conn_fail(c, MG_ENOMEM, "out of memory");
     else if (c->greeting_n == 0)

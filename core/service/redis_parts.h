@@ -168,7 +168,7 @@ struct mg_redis_client {
     char failed_why[MG_REDIS_WHY_MAX];
     int64_t failed_until_ms;
     int64_t requests_n, bytes;       /* on their way, for plugins */
-    struct mg_timer house;           /* servers that nobody needs any more go by it */
+    struct mg_timer house;           /* what nobody needs any more goes by it */
 };
 struct mg_redis_local { struct mg_list clients; };
 /* This worker's client; NULL: out of memory. */

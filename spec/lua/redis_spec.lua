@@ -107,6 +107,13 @@ describe("mg.redis", function()
     expect(got[4]).equals { event = "lost", count = 3 }
   end)
 
+  it("asks for several at once with mg.all", function()
+    local got = inside(test.redis { set = { a = "1", b = "2" } }, function()
+      return mg.all { function() return redis:get("a") end, function() return redis:get("b") end }
+    end)
+    expect(got[1]).equals { "1", "2" }
+  end)
+
   it("refuses what a shared connection cannot take, and what is no command", function()
     local got = inside(test.redis(), function()
       local _, select = pcall(redis.select, redis, 1)
