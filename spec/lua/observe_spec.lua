@@ -41,4 +41,21 @@ describe("an entry that only observes", function()
     local r = test.exchange { plugins = { { mode = "observe", on_request = function() error("broken") end } }, upstream = upstream }
     expect(r.status).equals(200)
   end)
+
+  it("sends none of the bodies that it makes bit by bit", function()
+    local seen
+    local r = test.exchange {
+      method = "POST", body = "old",
+      upstream = function(request) seen = request.body return { status = 200, body = "up" } end,
+      plugins = {
+        { id = "a", mode = "observe", on_request = function(x) x.request:stream(function(out) out:write("1") mg.sleep(1) end) end,
+          on_response = function(x) x.response:stream(function(out) out:write("new") mg.sleep(1) out:write("er") end) end },
+        { id = "b", mode = "observe", on_request = function(x)
+            return x:respond(203, function(out) out:write("a") mg.sleep(5000) out:write("b") end) end },
+      },
+    }
+    expect(seen).equals("old")
+    expect(r.status).equals(200)
+    expect(r.body).equals("up")
+  end)
 end)
