@@ -103,32 +103,53 @@ static void let_in(struct mg_exchange *x)
     reload(x);
 }
 
+static void record(struct mg_exchange *x)
+{
+    mg_admin_record_start(x, gateway);
+}
+
 static const struct { const char *path, *method; void (*serve)(struct mg_exchange *x); } pages[] = {
     { "/live", "GET", live },       { "/ready", "GET", ready },     { "/status", "GET", status },
     { "/metrics", "GET", metrics }, { "/reload", "POST", reload },
     { "/release", "POST", let_in }, { "/traces", "GET", mg_admin_traces },
+    { "/recording", "POST", record }, { "/recording", "GET", mg_admin_record_take }, { "/recording", "DELETE", mg_admin_record_stop },
 };
 
-static void serve(struct mg_exchange *x)
+/* The page for this request; else the methods that its path has in `allow` (empty: there is no such path). */
+static bool find(struct mg_exchange *x, char *allow, size_t room)
 {
+    size_t n = 0;
+
+    allow[0] = '\0';
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
         bool is_get = pages[i].method[0] == 'G';
 
         if (!mg_str_eq(x->path, mg_str_c(pages[i].path)))
             continue;
-        if (mg_str_eq(x->req->method_text, mg_str_c(pages[i].method)) || (is_get && x->req->method == MG_M_HEAD))
+        if (mg_str_eq(x->req->method_text, mg_str_c(pages[i].method)) || (is_get && x->req->method == MG_M_HEAD)) {
             pages[i].serve(x);
-        else if (is_get)
-            mg_answer_not_allowed(x, MG_STR("GET, HEAD"), MG_STR("ask with GET\n"));
-        else
-            mg_answer_not_allowed(x, MG_STR("POST"), MG_STR("ask with POST\n"));
+            return true;
+        }
+        n += (size_t)snprintf(allow + n, room - n, "%s%s", n ? ", " : "", is_get ? "GET, HEAD" : pages[i].method);
+    }
+    return false;
+}
+
+static void serve(struct mg_exchange *x)
+{
+    char allow[64];
+
+    if (find(x, allow, sizeof allow))
+        return;
+    if (allow[0]) {
+        mg_answer_not_allowed(x, mg_str_c(allow), mg_arena_printf(&x->arena, "ask with %s\n", allow));
         return;
     }
     if (mg_str_starts(x->path, MG_STR("/traces/")) && (x->req->method == MG_M_GET || x->req->method == MG_M_HEAD)) {
         mg_admin_trace(x, mg_str(x->path.p + 8, x->path.n - 8));
         return;
     }
-    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics, /traces, POST /reload and POST /release\n"));
+    plain(x, 404, MG_STR("there are /live, /ready, /status, /metrics, /traces, /recording, POST /reload and POST /release\n"));
 }
 
 static void started(struct mg_gateway *g)

@@ -8,6 +8,10 @@
  *                   for ten seconds: a share of all requests (sample=0.01; all by default) that fit
  *   GET  /traces/ID one of them: form=json|text
  *   POST /reload    loads the config anew: 200, or 422 with every mistake
+ *   POST   /recording  begins: route=ID, host=NAME, method=M, path=PREFIX, status=404|5xx|400-499, sample=0.01, count=N, limit=BYTES of a body,
+ *                      secret=NAME,NAME… (masked beside the usual ones), secrets=keep (mask nothing)
+ *   GET    /recording  what is finished, a line of JSON each, and a last line {"more", "recorded", "dropped"}
+ *   DELETE /recording  no more exchanges
  *   POST /release   ?plugin=NAME, or all: out of quarantine, and loads the config anew
  *
  * There are no credentials, hence the address is loopback or a Unix socket (the config's check sees to it). All on the control
@@ -20,6 +24,10 @@
 /* Before mg_gateway_run: the admin listener's requests come here. */
 void mg_admin_install(void);
 
+/* recording.c */
+void mg_admin_record_start(struct mg_exchange *x, struct mg_gateway *g);
+void mg_admin_record_take(struct mg_exchange *x);
+void mg_admin_record_stop(struct mg_exchange *x);
 /* traces.c */
 void mg_admin_traces(struct mg_exchange *x);
 void mg_admin_trace(struct mg_exchange *x, struct mg_str id);

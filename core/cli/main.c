@@ -16,6 +16,9 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     { "new", mg_cmd_new, "write a plugin to begin with, its spec and its page" },
     { "test", mg_cmd_test, "run specs of plugins and of whole configs" },
     { "repl", mg_cmd_repl, "a Lua prompt inside a simulated exchange" },
+    { "record", mg_cmd_record, "write exchanges of a running gateway down, to run them again" },
+    { "replay", mg_cmd_replay, "run recorded exchanges again, offline: what did each plugin do?" },
+    { "diff", mg_cmd_diff, "what would another config do with recorded requests?" },
     { "echo", mg_cmd_echo, "a small HTTP server that answers what it was asked" },
     { "version", mg_cmd_version, "versions of moongate and of what it is built on" },
 };

@@ -27,6 +27,7 @@ struct mg_brought;      /* service/brought.h */
 struct mg_store;        /* service/store.h */
 struct mg_task;         /* plugin/task.h */
 struct mg_feed;         /* plugin/feed.h */
+struct mg_record;       /* record/parts.h */
 
 /* One asynchronous operation that a plugin started. Once it was delivered to its entry, or dropped, its memory may become another one's. */
 struct mg_op {
@@ -168,6 +169,7 @@ struct mg_exchange {
     uint8_t locals_n;
     struct mg_undo *undo;           /* heads as they were before the entry that runs (on_error = "continue", mode = "observe"); NULL */
     struct mg_observed *observed;   /* what observed entries keep for themselves; NULL */
+    struct mg_record *record;       /* it is being recorded; nearly always NULL (record/record.h) */
     struct mg_trace *trace;         /* somebody wants to see the chain as it runs; nearly always NULL */
     uint64_t over;                  /* observed entries that would have ended the request: only their on_log still runs */
     bool is_late;                   /* the plugin timeout has come: who waits is passed over (plugin/step.c) */

@@ -13,6 +13,7 @@ struct mg_chain_entry;
 struct mg_exchange;
 struct mg_outside;
 struct mg_redis_local;
+struct mg_record_job;
 struct mg_snapshot;
 struct mg_upstreams_local;
 
@@ -64,6 +65,8 @@ struct mg_worker {
 
     struct mg_account *accounts;     /* by row: what plugins cost here (account.h); NULL in tests */
     struct mg_outside *outside;      /* of every exchange here: a simulated world; NULL in a gateway at work */
+
+    struct mg_record_job *record;    /* exchanges are being recorded (record/record.h); NULL: no */
 
     /* Counted for /status and metrics; written by this thread alone. */
     _Atomic uint64_t requests, connections, connections_open, exchanges_open;

@@ -3,6 +3,7 @@
  * A job is a block of its own: when its exchange ends it is simply forgotten (mg_resume with a stale handle does nothing). At
  * most RUNNERS threads of the pool work for us; each takes jobs until there are none, whichever worker they came from. */
 #include "pdk/call.h"
+#include "exchange/outside.h"
 #include "base/alloc.h"
 #include "base/list.h"
 
@@ -150,6 +151,8 @@ static int job_give(struct mg_exchange *x, struct job *j)
     return rc;
 }
 
+static const struct mg_op_kind password_kind = { .service = "password" };
+
 int mg_password_verify(struct mg_x *h, const char *encoded, size_t encoded_n, const char *password, size_t password_n)
 {
     struct mg_exchange *x = mg_handle(h);
@@ -170,6 +173,10 @@ int mg_password_verify(struct mg_x *h, const char *encoded, size_t encoded_n, co
     if (!op) {
         mg_free(j);
         return MG_ENOMEM;
+    }
+    if (x->outside && mg_outside_takes(op, &password_kind, mg_str(password, password_n))) {
+        mg_free(j);
+        return op->id;
     }
     mg_list_init(&j->node);
     j->h = h;

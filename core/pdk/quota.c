@@ -206,7 +206,7 @@ static void bucket_refill(struct entry *e, int64_t limit, int64_t window_us, int
     e->window_us = window_us;
 }
 
-int mg_bucket_take(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
+int mg_quota_bucket(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
                    int64_t cost, struct mg_quota *out)
 {
     int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, per_ms;
@@ -311,7 +311,7 @@ static int64_t window_retry_us(const struct entry *e, int64_t limit, int64_t win
     return at > now ? at - now : 0;
 }
 
-int mg_window_take(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
+int mg_quota_window(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
                    int64_t cost, struct mg_quota *out)
 {
     int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, end_us;
@@ -346,7 +346,7 @@ int mg_window_take(const char *space, size_t space_n, const char *key, size_t ke
 
 /* ---- plain counter -------------------------------------------------------------------------------- */
 
-int mg_counter_add(const char *space, size_t space_n, const char *key, size_t key_n, int64_t by, int64_t ttl_ms, int64_t *value)
+int mg_quota_counter(const char *space, size_t space_n, const char *key, size_t key_n, int64_t by, int64_t ttl_ms, int64_t *value)
 {
     int64_t now = mg_clock_monotonic_us();
     struct shard *s;

@@ -2,6 +2,7 @@
 #include "pdk/random.h"
 #include "pdk/codec.h"
 #include "base/str.h"
+#include "exchange/outside.h"
 
 #include <errno.h>
 #include <sys/random.h>
@@ -23,7 +24,7 @@ static int fixed_bytes(char *p, size_t n)
     return 0;
 }
 
-int mg_random_bytes(void *out, size_t n)
+static int real_bytes(void *out, size_t n)
 {
     char *p = out;
 
@@ -42,9 +43,26 @@ int mg_random_bytes(void *out, size_t n)
     return 0;
 }
 
+int mg_random_bytes(void *out, size_t n)
+{
+    struct mg_exchange *x = mg_outside_here();
+    struct mg_str answer = mg_str(NULL, 0);
+    int64_t status = 0;
+
+    if (!x)
+        return real_bytes(out, n);
+    if (mg_outside_answers(x, "random_bytes", answer, &status, &answer) && answer.n == n) {
+        memcpy(out, answer.p, n);
+        return (int)status;
+    }
+    status = real_bytes(out, n);
+    mg_outside_told(x, "random_bytes", status, mg_str(out, status == 0 ? n : 0));
+    return (int)status;
+}
+
 static void seed(void)
 {
-    if (mg_random_bytes(s, sizeof s) || !(s[0] | s[1] | s[2] | s[3])) {
+    if (real_bytes(s, sizeof s) || !(s[0] | s[1] | s[2] | s[3])) {
         s[0] = (uint64_t)(uintptr_t)&s ^ (uint64_t)time(NULL);
         s[1] = 0x9e3779b97f4a7c15u;
     }
@@ -92,7 +110,13 @@ uint64_t mg_random_u64(void)
 
 double mg_random(void)
 {
-    return (double)(mg_random_u64() >> 11) * 0x1.0p-53;
+    struct mg_exchange *x = mg_outside_here();
+    struct mg_str answer = mg_str(NULL, 0);
+    int64_t bits = (int64_t)(mg_random_u64() >> 11);
+
+    if (x && !mg_outside_answers(x, "random", answer, &bits, &answer))
+        mg_outside_told(x, "random", bits, answer);
+    return (double)bits * 0x1.0p-53;
 }
 
 int mg_uuid(struct mg_str *out)

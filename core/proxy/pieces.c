@@ -7,6 +7,7 @@
 #include "proxy/traces.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "record/record.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
 
@@ -95,6 +96,8 @@ void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last)
     b->seen_bytes += (int64_t)bytes.n;
     x->body_in += bytes.n;
     b->got_end = last;
+    if (x->record)
+        mg_record_piece(x, MG_REQUEST, bytes, last);
     if (limit > 0 && b->seen_bytes > limit) {
         x->close_after = true;
         mg_run_fail(x, 413, NULL, "The request body is larger than this route takes.");
@@ -262,6 +265,8 @@ static void response_out(struct mg_exchange *x)
 
     if (b->ended || x->state != MG_ST_STREAM)
         return;
+    if (x->record)
+        mg_record_answer_piece(x, b->piece);
     if (b->piece.n)
         rc = down->ops->send_data(down, b->piece, last || b->piece.n < SMALL_PIECE ? MG_MORE : 0);
     if (rc >= 0 && last) {
@@ -298,6 +303,8 @@ void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last)
     if (x->state >= MG_ST_LOG)
         return;
     b->seen_bytes += (int64_t)bytes.n;
+    if (x->record)
+        mg_record_piece(x, MG_RESPONSE, bytes, last);
     if (last) {
         b->got_end = true;
         x->upstream_end_us = mg_loop_now_us(&x->worker->loop);
@@ -358,6 +365,8 @@ void mg_pieces_begin_response(struct mg_exchange *x)
     if (x->trace)
         mg_traces_answer(x);
     x->response_started = true;
+    if (x->record)
+        mg_record_answer(x, x->res);
     rc = down->ops->send_head(down, x->res, MG_MORE);
     if (rc < 0) {
         mg_run_end(x);

@@ -13,6 +13,7 @@
 #include "pdk/problem.h"
 #include "plugin/watch.h"
 #include "proxy/traces.h"
+#include "record/record.h"
 
 void (*mg_proxy_admin)(struct mg_exchange *x);
 
@@ -62,6 +63,16 @@ void mg_run_leave(struct mg_exchange *x)
         dispose(x);
 }
 
+static void recorded(struct mg_exchange *x)
+{
+    struct mg_trace *trace = x->trace ? mg_trace_ref(x->trace) : NULL;
+
+    if (trace)
+        mg_traces_end(x);
+    mg_record_end(x, trace);
+    mg_trace_unref(trace);
+}
+
 /* Everything was said, or nobody listens: record it once and let go of both sides. */
 void mg_run_end(struct mg_exchange *x)
 {
@@ -82,7 +93,9 @@ void mg_run_end(struct mg_exchange *x)
         mg_chain_begin(x, MG_ON_LOG);
         mg_chain_run(x);
     }
-    if (x->trace)
+    if (x->record)
+        recorded(x);
+    else if (x->trace)
         mg_traces_end(x);
     atomic_store_explicit(&x->worker->requests,
                           atomic_load_explicit(&x->worker->requests, memory_order_relaxed) + 1, memory_order_relaxed);
@@ -499,6 +512,8 @@ static void on_head(struct mg_leg *leg, struct mg_head *head)
         if (mg_traces_may_want(x))
             mg_traces_begin(x);
         x->state = MG_ST_REWRITE;
+        if (x->worker->record)
+            mg_record_begin(x, x->client->port->name.n ? x->client->port->name : x->client->port->address);
     } else if (rc == MG_ENOMEM) {
         begin_all(x);
         mg_answer_error(x, 431, NULL, "The request head is too large.");

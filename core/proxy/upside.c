@@ -1,6 +1,7 @@
 /* upside.c - the upstream's side of an exchange: a connection, the head, and what may go wrong. */
 #include "proxy/run.h"
 #include "base/log.h"
+#include "record/record.h"
 
 /* ---- what a failure is called, and what the client is told --------------------------------- */
 
@@ -126,6 +127,8 @@ static void on_head(struct mg_leg *leg, struct mg_head *head)
     x->first_byte_us = mg_loop_now_us(&x->worker->loop);
     x->res = head;
     x->source = MG_SOURCE_UPSTREAM;
+    if (x->record)
+        mg_record_received(x, head);
     mg_upstream_report(x->upconn, 0);
     if (head->framing == MG_BODY_NONE)
         x->upstream_end_us = x->first_byte_us;
@@ -284,6 +287,8 @@ int mg_up_send_head(struct mg_exchange *x)
         return -1;
     }
     mg_pieces_request_body_set(x, &head);
+    if (x->record)
+        mg_record_sent(x, &head);
     rc = x->up->ops->send_head(x->up, &head, MG_MORE);
     if (rc < 0) {
         mg_up_failed(x, rc, "the request head could not be sent");

@@ -1,3 +1,4 @@
+#include "record/record.h"
 #include "server/gateway.h"
 
 #include <malloc.h>
@@ -250,6 +251,7 @@ static int add_workers(struct mg_gateway *g, int wanted, struct mg_error *err)
         g->workers_n = i + 1;
         if (g->workers_ever < g->workers_n)
             g->workers_ever = g->workers_n;
+        mg_record_tell(&g->workers[i].worker);
     }
     return 0;
 }

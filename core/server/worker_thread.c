@@ -11,6 +11,7 @@
 #include "http/h1.h"
 #include "plugin/alarm.h"
 #include "proxy/proxy.h"
+#include "record/record.h"
 #include "server/crash.h"
 #include "server/gateway.h"
 #include "server/instances.h"
@@ -193,6 +194,7 @@ void mg_thread_deinit(struct mg_thread *t)
         mg_upstreams_local_free(w->upstreams);
         w->upstreams = NULL;
     }
+    mg_record_leave(w);
     mg_proxy_worker_deinit(w);
     mg_sink_flush_thread();
     uv_close((uv_handle_t *)&t->turn, NULL);

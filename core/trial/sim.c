@@ -6,6 +6,7 @@
 #include "trial/sim.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugin/trace.h"
 #include "proxy/run.h"
 #include "plugin/feed.h"
 #include <lauxlib.h>
@@ -485,6 +486,9 @@ static void begin(struct mg_sim *sim)
         sim->leaves_at_us = t->monotonic_us + (int64_t)(leaves_ms * 1000) + 1;
     fill_request(sim);
     fill_client(sim);
+    x->id = mg_sim_text(sim, "id");
+    if (mg_sim_number(sim, "trace", 0))
+        mg_trace_begin(x, NULL, 0);
 }
 
 /* What the proxy does with a head before the chain sees it. false: it was refused. */
@@ -552,6 +556,15 @@ static void respond(struct mg_sim *sim)
         passed(sim, mg_sim_stream(sim, MG_RESPONSE), MG_RESPONSE);
 }
 
+static void keep_trace(struct mg_sim *sim)
+{
+    struct mg_trace *trace = sim->x->trace ? mg_trace_end(sim->x) : NULL;
+
+    if (trace && mg_trace_write(trace, MG_TRACE_JSON, 0, &sim->trace) != 0)
+        sim->trace = mg_str(NULL, 0);
+    mg_trace_unref(trace);
+}
+
 static void end(struct mg_sim *sim)
 {
     struct mg_exchange *x = sim->x;
@@ -562,11 +575,12 @@ static void end(struct mg_sim *sim)
     x->body_out = sim->sent[MG_RESPONSE].n;
     mg_op_cancel_all(x);
     x->is_waiting = false;
-    if (x->state >= MG_ST_LOG)
-        return; /* the proxy gave it up, and has told */
-    x->state = MG_ST_LOG;
-    mg_chain_begin(x, MG_ON_LOG);
-    mg_chain_run(x);
+    if (x->state < MG_ST_LOG) { /* else the proxy gave it up, and has told */
+        x->state = MG_ST_LOG;
+        mg_chain_begin(x, MG_ON_LOG);
+        mg_chain_run(x);
+    }
+    keep_trace(sim);
 }
 
 static void exchange_end(struct mg_sim *sim)
@@ -576,6 +590,8 @@ static void exchange_end(struct mg_sim *sim)
     sim->x = NULL;
     if (!x)
         return;
+    if (x->trace)
+        mg_trace_unref(mg_trace_end(x));
     mg_op_cancel_all(x);
     mg_loop_disarm(&x->worker->loop, &x->total_timer);
     if (x->script)
@@ -605,6 +621,7 @@ void mg_sim_end(struct mg_sim *sim)
     exchange_end(sim);
     if (!sim->gateway)
         mg_sim_config_end(sim);
+    free((char *)(uintptr_t)sim->trace.p);
     free(sim->sent[0].p);
     free(sim->sent[1].p);
     mg_arena_deinit(&sim->snapshot.arena);

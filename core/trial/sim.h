@@ -36,6 +36,7 @@ struct mg_trial {
     struct mg_outside world;         /* what is asked of the outside */
     struct mg_list asked;            /* of questions that nobody has answered yet */
     struct mg_list answered;         /* of those whose answer takes its time */
+    struct mg_tape *tape;            /* answers of a recording go before all others (replay.c); NULL: none */
     int answer;                      /* reference of the spec's answer(service, question); LUA_NOREF: there is none */
 };
 
@@ -84,6 +85,7 @@ struct mg_sim {
     struct mg_headers *arrived[2];   /* trailers that were passed on */
     struct mg_bytes sent[2];         /* what arrived: at the upstream, at the client */
     int sent_pieces[2];
+    struct mg_str trace;             /* JSON, from malloc; p NULL: it was not asked for */
 };
 
 /* ---- spec.c ---- */
@@ -125,6 +127,13 @@ bool mg_sim_elapse(struct mg_sim *sim, int64_t ms);
 /* Of a chain alone, when its exchange has ended: let `ms` pass (timers go off); < 0: until its tasks have ended, if they do within a
  * minute. What is left then is cancelled. */
 void mg_sim_finish_tasks(struct mg_sim *sim, int64_t ms);
+/* ---- replay.c: answers that were recorded ---- */
+/* native.tape(list or nil): what is asked from now on is answered from { { service =, question =, status =, answer =, after_ms = }… } in that order,
+ * each once; nil: no more. Returns the questions that it had no answer for, as texts, and the answers that nobody asked for. */
+int mg_trial_tape(struct lua_State *L);
+void mg_tape_free(struct mg_tape *tape);
+/* false: nobody recorded that (it is noted). */
+bool mg_tape_answer(struct mg_tape *tape, const char *service, struct mg_str question, int64_t *status, struct mg_str *answer, int64_t *after_ms);
 
 /* ---- table.c: the spec's table, and results ---- */
 /* The spec's text or number under a name, texts copied to the arena; p NULL / the default when absent. Raises for a wrong type. */

@@ -277,7 +277,8 @@ static const luaL_Reg natives[] = {
     { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
     { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "wall_ms", wall_ms }, { "seed", seed },
     { "source_line", source_line }, { "files", files }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
-    { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins }, { NULL, NULL }
+    { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins },
+    { "tape", mg_trial_tape }, { NULL, NULL }
 };
 
 /* ---- one file ---- */
@@ -387,6 +388,7 @@ void mg_trial_close(struct mg_trial *t)
     }
     if (t->worker.loop.owner)
         mg_worker_deinit(&t->worker);
+    mg_tape_free(t->tape);
     mg_store_unref(t->store);
     if (t->registry)
         mg_registry_free(t->registry);

@@ -191,6 +191,10 @@ void mg_sim_push_result(struct mg_sim *sim)
         lua_getfield(L, sim->spec, "seen");
         lua_setfield(L, -2, "request");
     }
+    if (sim->trace.p) {
+        mg_sim_push_str(L, sim->trace);
+        lua_setfield(L, -2, "trace");
+    }
     push_ctx(L, x);
     lua_setfield(L, -2, "ctx");
     if (x->consumer) {

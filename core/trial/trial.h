@@ -30,4 +30,8 @@ int mg_trial_run(const struct mg_trial_options *options);
  * could not begin. */
 int mg_trial_repl(const char *config, const char *request, const char *const *folders, size_t folders_n);
 
+/* `moongate replay` and `moongate diff`: main(args…) of a module of the runtime, which finds its plugins beside `config`. Returns what main does:
+ * how many exchanges differ; < 0 when it could not run (told on stderr). */
+int mg_trial_module(const char *config, const char *module, const char *const *args, size_t n);
+
 #endif
