@@ -617,6 +617,41 @@ struct mg_shared_stat {
 int mg_shared_stats(struct mg_shared *d, struct mg_shared_stat *out);
 
 /* ---- what was computed before: a cache --------------------------------------------------------- */
+/* Values by key in a shared dictionary, named "cache:" and the cache's name (the config may give it a size: `shared`). Of all that ask for an
+ * absent key at once, on all workers, one computes; the others wait for what it brings. When the exchange of the one that computes ends
+ * without a word, the next that waits takes its place. Entries survive a reload, not a restart. */
+struct mg_cache;
+/* Find or make; it lives as long as the process. Names as of mg_shared_open, at most 122 bytes. NULL: not such a name, or too many. */
+struct mg_cache *mg_cache_open(const char *name, size_t name_n);
+
+enum mg_cache_state {
+    MG_CACHE_HIT = 0,     /* here it is */
+    MG_CACHE_NONE = 1,    /* known to have no value; `value` says why */
+    MG_CACHE_FAILED = 2,  /* computing failed; `value` says how */
+    MG_CACHE_COMPUTE = 3, /* compute it, then call mg_cache_put or mg_cache_fail: others wait for you */
+    MG_CACHE_WAIT = 4     /* another one computes: an operation `op` is under way; then call mg_cache_result */
+};
+struct mg_cached {
+    int32_t state;       /* enum mg_cache_state */
+    int32_t op;          /* of MG_CACHE_WAIT */
+    int64_t left_ms;     /* for which it is good; 0: it is not kept */
+    struct mg_str value; /* lives until the exchange ends */
+};
+/* Ask. In the phases in which one may wait (else MG_EPHASE). */
+int mg_cache_get(struct mg_x *x, struct mg_cache *c, const char *key, size_t key_n, struct mg_cached *out);
+/* What an ended wait brought: a value, a failure, or MG_CACHE_COMPUTE: it is your turn. Once. MG_ENOENT: no such wait. */
+int mg_cache_result(struct mg_x *x, int op, struct mg_cached *out);
+/* A value, good for ttl_ms (0: for those who wait now alone; < 0: MG_EINVAL). Without having been told to compute it sets the value, for all
+ * workers. When the key was deleted while it was computed, it is not kept. MG_ETOOBIG: it was not kept; who waits gets it. */
+int mg_cache_put(struct mg_x *x, struct mg_cache *c, const char *key, size_t key_n, const char *p, size_t n, int64_t ttl_ms);
+/* There is none: MG_CACHE_NONE or MG_CACHE_FAILED, with a message, for ttl_ms as above. */
+int mg_cache_fail(struct mg_x *x, struct mg_cache *c, const char *key, size_t key_n, int state, const char *message, size_t message_n, int64_t ttl_ms);
+/* Forget one key, or all, on every worker. Any phase, any thread. */
+int mg_cache_delete(struct mg_cache *c, const char *key, size_t key_n);
+int mg_cache_flush(struct mg_cache *c);
+/* A number that changes when the key was set or deleted: for copies of one's own (read it before mg_cache_get). -1: keep none now, as
+ * somebody listens to what is asked. Any thread. */
+int64_t mg_cache_version(struct mg_cache *c, const char *key, size_t key_n);
 
 /* ---- what must survive a restart: a store ------------------------------------------------------ */
 /* Keys and values in the SQLite file that the config names (`store = "state.db"`; MG_ECONF when it names none). Every call but the last

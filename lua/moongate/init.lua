@@ -13,6 +13,7 @@ local mg = {
   metric = require "moongate.metric",
   quota = require "moongate.quota",
   shared = require "moongate.shared",
+  cache = require "moongate.cache",
   redis = require "moongate.redis",
   store = require "moongate.store",
   template = require "moongate.template",
