@@ -12,6 +12,7 @@ struct mg_account;
 struct mg_chain_entry;
 struct mg_exchange;
 struct mg_outside;
+struct mg_dns;
 struct mg_redis_local;
 struct mg_record_job;
 struct mg_snapshot;
@@ -39,6 +40,7 @@ struct mg_worker {
     struct mg_list tasks, alarms;
     uint32_t tasks_n, alarms_n;
     int alarms_last;                 /* number of the newest */
+    struct mg_dns *dns;              /* of the control thread (service/dns.h) */
     bool stops_tasks;                /* the worker stops: none is begun any more */
     bool is_simulated;               /* by a spec: any number of snapshots are in force at once */
 

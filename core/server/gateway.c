@@ -17,6 +17,7 @@
 #include "server/onsave.h"
 #include "server/outgoing.h"
 #include "server/user.h"
+#include "service/dns.h"
 #include "server/watch.h"
 #include "plugin/watch.h"
 #include "proxy/traces.h"
@@ -318,6 +319,8 @@ static int init(struct mg_gateway *g, struct mg_error *err)
     if (!g->upstreams)
         return err->code;
     mg_outgoing_start(g);
+    if (!mg_dns_open(&g->control.worker, &resolver, err))
+        return err->code;
     g->builder = mg_builder_new(&g->control.worker, err);
     return g->builder ? 0 : err->code;
 }
@@ -336,6 +339,7 @@ static void deinit(struct mg_gateway *g)
         mg_outgoing_stop(g);
         mg_upstream_control_free(g->upstreams);
     }
+    mg_dns_close(&g->control.worker);
     mg_addresses_drop(g, true);
     for (int i = 0; i < MG_GATEWAY_SIGNALS; i++)
         uv_close((uv_handle_t *)&g->signals[i], NULL);

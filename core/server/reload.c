@@ -14,6 +14,7 @@
 #include "server/gateway.h"
 #include "server/instances.h"
 #include "server/onsave.h"
+#include "service/dns.h"
 #include "service/store.h"
 
 enum { SWEEP_MS = 50, RESOLVE_MS = 2000, END_MS = 10000 };
@@ -372,7 +373,8 @@ static void resolve_by(struct mg_gateway *g, const struct mg_snapshot *s)
 {
     struct mg_error err = { 0 };
 
-    if (s && mg_upstream_control_resolver(g->upstreams, &s->resolver, &err) != 0)
+    if (s && (mg_upstream_control_resolver(g->upstreams, &s->resolver, &err) != 0 ||
+              mg_dns_resolver(g->control.worker.dns, &s->resolver, &err) != 0))
         mg_logf(MG_LOG_ERROR, "%s", err.message);
 }
 

@@ -400,6 +400,15 @@ int mg_work_free(struct mg_x *x, int op);
 
 /* ---- names and addresses ----------------------------------------------------------------------- */
 
+/* Ask the resolver of the config for a name's addresses (type 4: A, 6: AAAA, 0: both); /etc/hosts is honoured. Answers are kept for their
+ * TTL and shared by all workers. An operation; status 0, MG_ENOENT: no such name, MG_ETIMEOUT, MG_EPROTO, MG_EBUSY: too many are asked for.
+ * In phases that may wait, and in tasks; MG_EPHASE, MG_EINVAL, MG_EENDED, MG_ENOMEM. */
+int mg_dns_resolve(struct mg_x *x, const char *name, size_t name_n, int type);
+/* What it brought: addresses as text, IPv4 first, a newline between. It lives until the exchange or task ends, or mg_dns_free. MG_ENOENT. */
+int mg_dns_addresses(struct mg_x *x, int op, struct mg_str *out);
+/* Let go of it before that. */
+int mg_dns_free(struct mg_x *x, int op);
+
 /* ---- HTTP requests to others ------------------------------------------------------------------- */
 /* A request is made and numbered by mg_http_new or mg_http_to, filled by setters, and sent; its answer is read by the getters and
  * lives until mg_http_close, which happens by itself when the exchange ends. Connections come from the gateway's own pools.

@@ -26,6 +26,7 @@ local task = require "moongate.task"
 mg.spawn, mg.is_leaving, mg.timer = task.spawn, task.is_leaving, task.timer
 
 mg.work = require "moongate.work"
+mg.dns = require "moongate.dns"
 
 -- Several waits at once (parallel.lua).
 local parallel = require "moongate.parallel"

@@ -144,3 +144,13 @@ def test_a_stop_waits_for_a_task_and_cancels_it_when_the_drain_is_over(gateway):
     assert g.ask().status == 200
     g.stop()
     assert not lines(g, "came to its end")
+
+
+def test_names_are_resolved_on_the_control_thread(gateway):
+    g = gateway(config("""{ on_request = function(x)
+      local list, why = mg.dns.resolve("127.0.0.9")
+      local localhost = mg.dns.resolve("localhost", { type = "A" })
+      return x:respond(200, { list = list or why, localhost = localhost })
+    end }""", workers=2), workers=0)
+    for _ in range(5):
+        assert g.ask().json() == {"list": ["127.0.0.9"], "localhost": ["127.0.0.1"]}
