@@ -15,6 +15,8 @@
  *    says otherwise; they may lie beside other data and are not NUL-terminated. When a call fails, `out` is empty.
  *  - Functions return 0 (or a count, or a positive id) on success and a negative MG_E* code on
  *    failure. MG_EPHASE: not in this phase. MG_ENOMEM: the exchange is over its memory budget.
+ *  - A contract names the phases in which a call is allowed ("Phases of …"); without a word it is all of them. Elsewhere the
+ *    call does nothing and returns MG_EPHASE (in Lua: an error). A spec calls every function in every phase.
  *  - They run on the exchange's worker thread, inside a phase function, unless the comment says
  *    otherwise. They never block, never run another plugin, and never enter Lua.
  *  - Calls record intent. The chain acts on it once the plugin has returned its verdict.
@@ -92,6 +94,7 @@ enum mg_side {
 };
 
 /* ---- the exchange ------------------------------------------------------------------------ */
+/* Phases of mg_x_set_id: on_rewrite, on_request. Phases of mg_x_count: all but on_task. */
 
 /* The id that the core gives every exchange: 32 lower-case hex digits, or what the request-id
  * plugin took over from the client with mg_x_set_id (1 to 128 visible ASCII characters, else
@@ -135,6 +138,11 @@ int64_t mg_x_count(struct mg_x *x, int count);
 int64_t mg_x_start_us(struct mg_x *x);
 
 /* ---- the request ------------------------------------------------------------------------- */
+/* Phases of mg_request_method, mg_request_scheme, mg_request_host, mg_request_port, mg_request_path,
+ * mg_request_query, mg_request_target, mg_request_version, mg_query_get, mg_query_at, mg_request_param,
+ * mg_request_cookie: all but on_task. Phases of mg_request_set_method, mg_request_set_path,
+ * mg_request_set_query, mg_query_set, mg_query_add, mg_query_remove: on_rewrite, on_request. */
+
 /* Setters: on_rewrite and on_request. A change is what the upstream gets; in on_rewrite it is also
  * what the router matches. */
 
@@ -171,6 +179,9 @@ int mg_request_param(struct mg_x *x, const char *name, size_t name_n, struct mg_
 int mg_request_cookie(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
 
 /* ---- header fields ------------------------------------------------------------------------ */
+/* Phases of mg_header_get, mg_header_join, mg_header_at: all but on_task. Phases of mg_header_set,
+ * mg_header_add, mg_header_remove: on_rewrite, on_request, on_response. */
+
 /* Names match whatever their case. Request fields may change in on_rewrite and on_request, response
  * fields after mg_respond() and in on_response. Fields that frame or belong to one connection
  * (connection, content-length, transfer-encoding, te, trailer, upgrade, keep-alive…) are the
@@ -189,6 +200,9 @@ int mg_header_add(struct mg_x *x, int side, const char *name, size_t name_n, con
 int mg_header_remove(struct mg_x *x, int side, const char *name, size_t name_n);
 
 /* ---- the response ------------------------------------------------------------------------- */
+/* Phases of mg_response_status, mg_response_source, mg_x_failure: all but on_task. Phases of
+ * mg_response_set_status: on_response. Phases of mg_respond, mg_respond_error: on_rewrite, on_request,
+ * on_request_body, on_response. */
 
 /* 0 before there is one. */
 int mg_response_status(struct mg_x *x);
@@ -211,6 +225,12 @@ int mg_respond(struct mg_x *x, int status, const char *body, size_t body_n);
 int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t detail_n);
 
 /* ---- bodies -------------------------------------------------------------------------------- */
+/* Phases of mg_body_in_file, mg_body_part_get: all but on_task. Phases of mg_body_part: on_request, on_response.
+ * Phases of mg_body_read, mg_body_read_plain, mg_body_set_plain, mg_body_set, mg_body_stream: on_request,
+ * on_response. Phases of mg_body_get, mg_body_plain, mg_body_write, mg_body_room, mg_body_finish,
+ * mg_body_length: all but on_task. Phases of mg_piece_get, mg_piece_last, mg_piece_set: on_request_body,
+ * on_response_body. Phases of mg_body_resize: on_rewrite, on_request, on_response. */
+
 /* A plugin that implements on_request_body or on_response_body sees each piece as it passes. One
  * that needs a body whole asks for it in on_request or on_response with mg_body_read, returns
  * MG_WAIT and is woken when it is there. */
@@ -280,6 +300,8 @@ int mg_piece_set(struct mg_x *x, const char *p, size_t n);
 int mg_body_resize(struct mg_x *x, int side);
 
 /* ---- the client ---------------------------------------------------------------------------- */
+/* Phases of mg_client_ip, mg_client_addr, mg_client_peer_ip, mg_client_peer_is_trusted, mg_client_port,
+ * mg_client_tls_version, mg_client_tls_cipher, mg_client_sni: all but on_task. */
 
 /* The client's address as text: the peer's, or what trusted proxies say (docs/configuration.md). */
 int mg_client_ip(struct mg_x *x, struct mg_str *out);
@@ -296,6 +318,8 @@ int mg_client_tls_cipher(struct mg_x *x, struct mg_str *out);
 int mg_client_sni(struct mg_x *x, struct mg_str *out);
 
 /* ---- route, upstream ------------------------------------------------------------------------ */
+/* Phases of mg_route_id, mg_route_path, mg_upstream_name, mg_upstream_target: all but on_task. Phases of
+ * mg_upstream_set: on_request. */
 
 /* The matched route's id; MG_ENOENT before routing or when none fits. */
 int mg_route_id(struct mg_x *x, struct mg_str *out);
@@ -310,6 +334,9 @@ int mg_upstream_set(struct mg_x *x, const char *name, size_t name_n);
 int mg_upstream_target(struct mg_x *x, struct mg_str *out);
 
 /* ---- consumers and credentials -------------------------------------------------------------- */
+/* Phases of mg_credential_find, mg_credential_get, mg_consumer_name, mg_consumer_credential_id,
+ * mg_consumer_group_at, mg_consumer_in_group, mg_consumer_meta: all but on_task. Phases of
+ * mg_consumer_set_credential, mg_consumer_set: on_rewrite, on_request. */
 
 /* Find a credential of a kind (a plugin's `credentials`; "keys", "basic", "jwt"…) by its unique
  * key. Returns its number, >= 0, good for this exchange; MG_ENOENT. Constant time in the key's bytes. */
@@ -348,6 +375,8 @@ int mg_ctx_set_text(struct mg_x *x, const char *name, size_t name_n, const char 
 int mg_ctx_at(struct mg_x *x, int i, struct mg_str *name);
 
 /* ---- variables and templates ---------------------------------------------------------------- */
+/* Phases of mg_var, mg_template_render: all but on_task. */
+
 /* A variable is a dotted name: request.method, request.headers.NAME, consumer.name… (docs/templates.md).
  * A template is text with ${variable} or ${variable|default} in it; $$ stands for $. */
 
@@ -363,6 +392,8 @@ void mg_template_free(struct mg_template *t);
 int mg_template_render(struct mg_x *x, const struct mg_template *t, struct mg_str *out);
 
 /* ---- waiting --------------------------------------------------------------------------------- */
+/* Phases of mg_sleep, mg_password_verify, mg_op_new: all but on_log. */
+
 /* Each call starts an operation and returns its number (> 0), or a negative code. Return MG_WAIT;
  * when it ends, on_wake gets that number and a status. Several may run at once. All are cancelled
  * with the exchange; nothing is called after that. */
@@ -410,6 +441,9 @@ int mg_dns_addresses(struct mg_x *x, int op, struct mg_str *out);
 int mg_dns_free(struct mg_x *x, int op);
 
 /* ---- HTTP requests to others ------------------------------------------------------------------- */
+/* Phases of mg_http_new, mg_http_to, mg_http_header, mg_http_set_body, mg_http_set, mg_http_set_text,
+ * mg_http_send, mg_http_start, mg_http_write, mg_http_end, mg_http_read: all but on_log. */
+
 /* A request is made and numbered by mg_http_new or mg_http_to, filled by setters, and sent; its answer is read by the getters and
  * lives until mg_http_close, which happens by itself when the exchange ends. Connections come from the gateway's own pools.
  * Several requests may be under way at once, at most 64 open ones in an exchange (else MG_EBUSY). All of these: where one may
@@ -486,6 +520,8 @@ int mg_http_error(struct mg_x *x, int req, struct mg_str *token, struct mg_str *
 int mg_http_close(struct mg_x *x, int req);
 
 /* ---- Redis ------------------------------------------------------------------------------------- */
+/* Phases of mg_redis_call, mg_redis_pipeline, mg_redis_subscribe, mg_redis_receive: all but on_log. */
+
 /* A client of one server, of a set watched by sentinels, or of a cluster. Its connections belong to each worker, are shared by all
  * who open the same options, and outlive reloads. Commands of many exchanges go over few connections, in order; blocking ones
  * (BLPOP, XREAD BLOCK…) each over one of its own. docs/redis.md has the options and what happens when a server is away. */
@@ -663,6 +699,8 @@ int mg_cache_flush(struct mg_cache *c);
 int64_t mg_cache_version(struct mg_cache *c, const char *key, size_t key_n);
 
 /* ---- what must survive a restart: a store ------------------------------------------------------ */
+/* Phases of mg_store_get, mg_store_swap, mg_store_delete, mg_store_incr, mg_store_list: all but on_log. */
+
 /* Keys and values in the SQLite file that the config names (`store = "state.db"`; MG_ECONF when it names none). Every call but the last
  * three starts an operation (see "waiting": its number, or a negative code; the same phases) that is done on a thread of its
  * own, and ends when what it wrote is on the disk. A plugin sees its own keys only, in spaces that it names (0 to 64 bytes). Keys are 1 to

@@ -74,7 +74,10 @@ return function(v, k, value)
   no_field(what .. " (to set)", k)
 end]]
 
+host.described = {} -- for editors' annotations and for specs
+
 local function define(ctype, what, get, set, methods)
+  host.described[what] = { get = get, set = set or {}, methods = methods or {} }
   ffi.metatype(ctype, {
     __index = chunk(index_source)(get, methods or {}, what, no_field),
     __newindex = chunk(newindex_source)(set or {}, what, no_field),

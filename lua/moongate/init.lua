@@ -12,6 +12,7 @@ local mg = {
   crypto = require "moongate.crypto",
   metric = require "moongate.metric",
   quota = require "moongate.quota",
+  sink = require "moongate.sink",
   shared = require "moongate.shared",
   cache = require "moongate.cache",
   redis = require "moongate.redis",

@@ -371,3 +371,9 @@ def test_the_first_hour_goes_as_the_page_says(gateway, upstream):
     assert g.ask(target="/api/x").status == 401
     assert g.ask(target="/api/x", headers=[("x-api-key", "change-me")]).status == 200
     assert u.last.headers.get("x-caller") == "alice"
+
+
+def test_the_annotations_for_editors_are_what_the_runtime_says():
+    done = subprocess.run([ROOT / "spec/lua-annotations", "--check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=dict(os.environ, MOONGATE=MOONGATE))
+    assert done.returncode == 0, done.stdout
