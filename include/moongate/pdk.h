@@ -430,6 +430,7 @@ int mg_work_output(struct mg_x *x, int op, struct mg_str *out);
 int mg_work_free(struct mg_x *x, int op);
 
 /* ---- names and addresses ----------------------------------------------------------------------- */
+/* Phases of mg_dns_resolve: all but on_log. */
 
 /* Ask the resolver of the config for a name's addresses (type 4: A, 6: AAAA, 0: both); /etc/hosts is honoured. Answers are kept for their
  * TTL and shared by all workers. An operation; status 0, MG_ENOENT: no such name, MG_ETIMEOUT, MG_EPROTO, MG_EBUSY: too many are asked for.
@@ -682,7 +683,7 @@ struct mg_cached {
     int64_t left_ms;     /* for which it is good; 0: it is not kept */
     struct mg_str value; /* lives until the exchange ends */
 };
-/* Ask. In the phases in which one may wait (else MG_EPHASE). */
+/* Ask. Phases of mg_cache_get: all but on_log. */
 int mg_cache_get(struct mg_x *x, struct mg_cache *c, const char *key, size_t key_n, struct mg_cached *out);
 /* What an ended wait brought: a value, a failure, or MG_CACHE_COMPUTE: it is your turn. Once. MG_ENOENT: no such wait. */
 int mg_cache_result(struct mg_x *x, int op, struct mg_cached *out);

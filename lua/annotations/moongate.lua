@@ -201,6 +201,12 @@ function mg.all(functions) end
 ---@param functions any
 function mg.any(functions) end
 
+---One cache for each name; options given later take the place of former ones. ttl ("1m"), negative_ttl (0: what failed is computed again),
+---max (256 values of each worker's own).
+---@param name string
+---@param options table?
+function mg.cache(name, options) end
+
 mg.crypto = {}
 
 ---@param data string
@@ -247,6 +253,13 @@ function mg.crypto.unhex(text) end
 ---@param encoded any
 ---@param password any
 function mg.crypto.verify_password(encoded, password) end
+
+mg.dns = {}
+
+---The addresses of a name, IPv4 first; nil and a word. Options: type ("A" or "AAAA"; both without).
+---@param name string
+---@param options table?
+function mg.dns.resolve(name, options) end
 
 mg.http = {}
 

@@ -102,6 +102,11 @@ local numbers = { status = 404, ms = 5, limit = 1000, i = 0, bytes = 16, span = 
 local sides = { mg_header_set = { 0, 1 }, mg_header_add = { 0, 1 }, mg_header_remove = { 0, 1 }, mg_body_read = { 0, 1 }, mg_body_set = { 0, 1 },
                 mg_body_resize = { 0, 1 }, mg_body_read_plain = { 0, 1 }, mg_body_set_plain = { 0, 1 }, mg_body_stream = { 0, 1 }, mg_body_part = { 0, 1 } }
 
+local openers = {
+  ["struct mg_cache *"] = function() return C.mg_cache_open("pdk", 3) end,
+  ["struct mg_template *"] = function() return ffi.gc(C.mg_template_new("a", 1, ffi.new("char[64]"), 64), C.mg_template_free) end,
+}
+
 local keep = {}
 local function argument(f, i, x, side)
   local kind, name = f.params[i][1], f.params[i][2]
@@ -120,6 +125,7 @@ local function argument(f, i, x, side)
   end
   if kind == "struct mg_str *" then local v = ffi.new("struct mg_str[1]") keep[#keep + 1] = v return v end
   kind = kind:gsub("^const ", "")
+  if openers[kind] then local v = openers[kind]() keep[#keep + 1] = v return v end
   local pointed = kind:match("^(struct [%w_]+) %*$")
   if pointed then
     local ok, v = pcall(ffi.new, pointed .. "[1]")
@@ -137,10 +143,6 @@ end
 local function call(f, x, side)
   local args = {}
   for i = 1, #f.params do args[i] = argument(f, i, x, side) end
-  if f.name == "mg_template_render" then
-    local error_text = ffi.new("char[64]")
-    args[2] = ffi.gc(C.mg_template_new("a", 1, error_text, 64), C.mg_template_free)
-  end
   return C[f.name](unpack(args, 1, #f.params))
 end
 
