@@ -213,6 +213,7 @@ struct mg_consumers;
 struct mg_task_terms {
     int64_t max, timers;            /* of one worker */
     int64_t memory;                 /* bytes of a task's arena */
+    int64_t on_worker_ms;           /* how long on_worker handlers may hold a worker back */
     int64_t drain_ms;               /* how long one may go on when its snapshot is no longer in force */
     int slot;                       /* of mg_worker.pins; -1: none */
     struct mg_script *script;       /* the snapshot's Lua; NULL: none */

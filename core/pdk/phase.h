@@ -32,7 +32,7 @@ static const uint32_t mg_rights[MG_RIGHTS] = {
     [MG_TOUCH_PIECE] = MG_BIT(MG_ON_REQUEST_BODY) | MG_BIT(MG_ON_RESPONSE_BODY),
     /* on_log is told, not asked: the exchange ends when it returns. */
     [MG_START_WAIT] = MG_BIT(MG_ON_REWRITE) | MG_BIT(MG_ON_REQUEST) | MG_BIT(MG_ON_REQUEST_BODY) | MG_BIT(MG_ON_RESPONSE) |
-                      MG_BIT(MG_ON_RESPONSE_BODY) | MG_BIT(MG_ON_STREAM) | MG_BIT(MG_ON_TASK),
+                      MG_BIT(MG_ON_RESPONSE_BODY) | MG_BIT(MG_ON_STREAM) | MG_BIT(MG_ON_TASK) | MG_BIT(MG_ON_WORKER),
 };
 
 static inline bool mg_may(const struct mg_exchange *x, enum mg_right right)

@@ -5,7 +5,7 @@
 /* What a worker gets with a snapshot waits until that is in force. */
 static bool is_getting_ready(const struct mg_worker *w)
 {
-    return w->running_phase == MG_AT_WORKER_CREATE || w->running_phase == MG_AT_ON_WORKER || w->running_phase == MG_ON_WORKER;
+    return w->running_phase == MG_AT_WORKER_CREATE || w->running_phase == MG_ON_WORKER;
 }
 
 /* For whom is it? The exchange or task that runs now, or, without one, the instance that a worker is getting. */

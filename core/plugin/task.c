@@ -128,7 +128,12 @@ static void on_late(struct mg_timer *timer)
 {
     struct mg_task *t = mg_container(timer, struct mg_task, late);
 
-    say(t, "a task took longer than its timeout allows: cancelled");
+    if (t->state == MG_TASK_DUE) { /* what does not wait gets through in any case */
+        mg_loop_arm(&t->x->worker->loop, &t->late, 1);
+        return;
+    }
+    say(t, t->phase == MG_ON_WORKER ? "on_worker waits for longer than tasks.on_worker allows: cancelled, the worker serves without it"
+                                    : "a task took longer than its timeout allows: cancelled");
     end(t);
 }
 
@@ -232,7 +237,7 @@ int mg_task_begin(struct mg_worker *w, const struct mg_task_order *o, struct mg_
         mg_loop_arm(&w->loop, &t->late, o->timeout_ms);
     if (is_in_force || !o->is_held)
         due(t);
-    if (!is_in_force && !o->is_held)
+    if (!is_in_force && !o->is_held && t->phase != MG_ON_WORKER)
         begin_grace(t);
     if (out)
         *out = t;

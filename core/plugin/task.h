@@ -62,7 +62,7 @@ static inline bool mg_is_in_force(const struct mg_worker *w, const struct mg_sna
 /* What a snapshot grants (struct mg_snapshot_view). */
 static inline struct mg_task_terms mg_task_terms_of(const struct mg_snapshot *s)
 {
-    struct mg_task_terms l = { .max = 1000, .timers = 1000, .memory = 1 << 20, .drain_ms = 30000, .slot = -1 };
+    struct mg_task_terms l = { .max = 1000, .timers = 1000, .memory = 1 << 20, .on_worker_ms = 10000, .drain_ms = 30000, .slot = -1 };
 
     if (s && mg_snapshot_view.tasks)
         mg_snapshot_view.tasks(s, &l);

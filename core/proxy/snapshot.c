@@ -30,6 +30,8 @@ static void tasks(const struct mg_snapshot *s, struct mg_task_terms *out)
         out->timers = s->tasks.timers;
     if (s->tasks.memory)
         out->memory = s->tasks.memory;
+    if (s->tasks.on_worker)
+        out->on_worker_ms = s->tasks.on_worker;
     out->drain_ms = s->drain_ms;
     out->slot = s->slot;
     out->script = s->script;

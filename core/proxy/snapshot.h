@@ -73,7 +73,7 @@ struct mg_snapshot {
     int64_t stall_ms;                /* 5 s; 0: never */
     int quarantine_crashes;          /* 3; 0: never */
     int64_t quarantine_window_ms;    /* 5 min */
-    struct { int64_t max, timers, memory; } tasks; /* of a worker: how many; of one: bytes. 0: the defaults of plugin/task.h */
+    struct { int64_t max, timers, memory, on_worker; } tasks; /* of a worker: how many; of one: bytes; ms. 0: the defaults of plugin/task.h */
     struct mg_resolver_conf resolver;
     struct mg_str digest;
     struct mg_str store_path;        /* "": none */

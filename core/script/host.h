@@ -36,6 +36,7 @@ struct mg_lua_plugin {
     struct mg_script *script;
     int number;                         /* in the script and in every VM */
     bool is_confined;                   /* runs in a sandbox (lua/moongate/sandbox.lua) */
+    bool has_on_worker;
     const struct mg_source_file *source; /* NULL: written in the config */
     const struct mg_value *inline_table; /* then: its place */
     struct mg_credential_kind credentials;
@@ -90,6 +91,7 @@ struct mg_vm {
     int functions;                      /* reference of the table of the config's functions */
     int host;                           /* reference of host.lua's table */
     int run_work;                       /* reference of host.run_work */
+    int enter;                          /* reference of host.enter */
     int on_error;                       /* reference of the message handler for lua_pcall */
     char error_file[128];               /* where the last error was raised, as far as known */
     int error_line;
@@ -149,6 +151,8 @@ enum mg_verdict mg_script_run(struct mg_x *h, struct mg_lua_instance *in, int ph
 enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, int status);
 /* The function that Lua keeps under `number`, as (part of) a task: run it, go on with it. */
 enum mg_verdict mg_script_work(struct mg_x *h, struct mg_script *s, int32_t number);
+/* The on_worker handler of an instance, as the first part of a task. */
+enum mg_verdict mg_script_on_worker(struct mg_x *h, const struct mg_lua_instance *in);
 enum mg_verdict mg_script_work_on(struct mg_x *h, struct mg_script *s, int op, int status);
 void mg_coro_free_all(struct mg_vm *vm);
 /* Lua has set has_beside for x: its values are forgotten when x ends. */

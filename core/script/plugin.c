@@ -214,6 +214,7 @@ static int check_keys(struct describe *d, lua_State *L)
             if (!lua_isfunction(L, -1))
                 return wrong(d, p, "a function");
             handlers++;
+            d->p->has_on_worker |= strcmp(p, "on_worker") == 0;
         }
         lua_pop(L, 1);
     }

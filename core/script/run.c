@@ -315,19 +315,44 @@ enum mg_verdict mg_script_wake(struct mg_x *h, void *self, void *local, int op, 
 
 /* ---- tasks ---- */
 
+static struct mg_coro *task_coro(struct mg_vm *vm, struct mg_exchange *x)
+{
+    struct mg_coro *c = vm && x ? coro_take(vm) : NULL;
+
+    if (!c) {
+        complain(x, x ? mg_phase_name(x->phase) : "task", vm ? "no memory for a coroutine" : "there is no Lua VM on this worker");
+        return NULL;
+    }
+    c->instance = NULL;
+    c->phase = x->phase;
+    return c;
+}
+
 enum mg_verdict mg_script_work(struct mg_x *h, struct mg_script *s, int32_t number)
 {
     struct mg_vm *vm = mg_vm_here(s);
     struct mg_exchange *x = mg_handle(h);
-    struct mg_coro *c = vm && x ? coro_take(vm) : NULL;
+    struct mg_coro *c = task_coro(vm, x);
 
     if (!c)
-        return complain(x, "task", vm ? "no memory for a coroutine" : "there is no Lua VM on this worker");
-    c->instance = NULL;
-    c->phase = x->phase;
+        return MG_ERROR;
     lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->run_work);
     lua_pushinteger(c->co, number);
     return resume(vm, x, c, 1);
+}
+
+enum mg_verdict mg_script_on_worker(struct mg_x *h, const struct mg_lua_instance *in)
+{
+    struct mg_vm *vm = mg_vm_here(in->script);
+    struct mg_exchange *x = mg_handle(h);
+    struct mg_coro *c = task_coro(vm, x);
+
+    if (!c)
+        return MG_ERROR;
+    lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->enter);
+    lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->plugins[in->plugin->number].table);
+    lua_rawgeti(c->co, LUA_REGISTRYINDEX, vm->confs[in->number]);
+    return resume(vm, x, c, 2);
 }
 
 enum mg_verdict mg_script_work_on(struct mg_x *h, struct mg_script *s, int op, int status)

@@ -113,52 +113,6 @@ int mg_script_open(struct mg_script *s, int worker, struct mg_error *err)
     return 0;
 }
 
-struct enter { struct mg_lua_instance *in; };
-
-static void enter_body(struct mg_vm *vm, void *arg)
-{
-    const struct enter *e = arg;
-    lua_State *L = vm->L;
-
-    mg_vm_push_host(vm, "enter");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->plugins[e->in->plugin->number].table);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->confs[e->in->number]);
-    lua_call(L, 2, 0);
-}
-
-int mg_script_enter(struct mg_script *s, int worker)
-{
-    struct mg_vm *vm = s->vms[worker];
-    struct mg_worker *w = mg_this_worker;
-    struct mg_error err;
-    int failed = 0;
-
-    if (!vm)
-        return 0;
-    for (struct mg_lua_instance *in = s->instances; in; in = in->next) {
-        struct enter e = { in };
-        struct mg_log_scope scope = { mg_str_c(in->plugin->plugin.name), in->route, MG_STR(""), NULL, NULL };
-
-        if (!in->plugin->source)
-            continue;
-        mg_log_set_scope(&scope);
-        if (w) {
-            mg_worker_runs(w, NULL, in->entry, MG_AT_ON_WORKER);
-            w->is_confined = in->plugin->is_confined;
-        }
-        if (mg_vm_call(vm, enter_body, &e, &err) != 0) {
-            mg_logf(MG_LOG_ERROR, "plugin failed in on_worker: %s", err.message);
-            failed = MG_ECONF;
-        }
-        if (w) {
-            mg_worker_runs(w, NULL, NULL, 0);
-            w->is_confined = false;
-        }
-        mg_log_set_scope(NULL);
-    }
-    return failed;
-}
-
 static void refresh(struct mg_vm *vm, void *arg)
 {
     (void)arg;

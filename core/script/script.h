@@ -31,8 +31,24 @@ bool mg_script_is_confined(const struct mg_plugin *plugin);
 struct mg_str mg_script_source(const struct mg_plugin *plugin);
 /* After all instances are there: build the VM of worker i (any thread; MG_ECONF when its functions differ from the builder's). Does nothing when no Lua is used. */
 int mg_script_open(struct mg_script *s, int worker, struct mg_error *err);
-/* On the worker itself, before the snapshot comes into force there: on_worker handlers. */
-int mg_script_enter(struct mg_script *s, int worker);
+/* On the worker itself, before the snapshot comes into force there: on_worker handlers, one after another. Each is a task in phase
+ * MG_ON_WORKER, which may wait; the worker serves on meanwhile. Together they have timeout_ms: one that waits longer is cancelled, which
+ * is logged, and fails nothing; one that raises an error does. The struct is the caller's, and stays until `done` or mg_script_enter_stop. */
+struct mg_script_entering {
+    struct mg_script *script;
+    struct mg_worker *worker;
+    void (*done)(struct mg_script_entering *e, int status); /* NULL: it is over */
+    struct mg_lua_instance *at;     /* whose handler runs */
+    struct mg_task *task;           /* it */
+    struct mg_timer next;           /* to the one after it */
+    int64_t until_ms;
+    int status, result;             /* of all; of the one that runs */
+};
+/* done(e, 0 or < 0) is called once, inside this call when there is nothing to run; then what failed has been logged. */
+void mg_script_enter(struct mg_script_entering *e, struct mg_script *s, struct mg_worker *w, int64_t timeout_ms,
+                     void (*done)(struct mg_script_entering *e, int status));
+/* Give up: `done` is not called. mg_tasks_end must follow, before the struct goes. Harmless when it is over. */
+void mg_script_enter_stop(struct mg_script_entering *e);
 /* On the worker: before its loop sleeps, and about once a second. Garbage is collected here, in small steps (gc.h). */
 void mg_script_turn(struct mg_script *s, int worker);
 void mg_script_idle(struct mg_script *s, int worker);

@@ -174,6 +174,8 @@ static void open_body(struct mg_vm *vm, void *arg)
     vm->host = luaL_ref(L, LUA_REGISTRYINDEX);
     mg_vm_push_host(vm, "run_work");
     vm->run_work = luaL_ref(L, LUA_REGISTRYINDEX);
+    mg_vm_push_host(vm, "enter");
+    vm->enter = luaL_ref(L, LUA_REGISTRYINDEX);
     if (vm->script->config)
         mg_config_open_env(L, vm->script->config->sources, vm->script->config->folder.p, o->may_read);
     mg_vm_push_host(vm, "wrap");
@@ -204,7 +206,7 @@ struct mg_vm *mg_vm_new(struct mg_script *s, bool may_read, struct mg_error *err
         return NULL;
     }
     lua_atpanic(vm->L, panic);
-    vm->functions = vm->host = vm->run_work = vm->on_error = LUA_NOREF;
+    vm->functions = vm->host = vm->run_work = vm->enter = vm->on_error = LUA_NOREF;
     if (mg_vm_call(vm, open_libraries, NULL, err) != 0) {
         mg_logf(MG_LOG_WARN, "lua: %zu bytes of a VM that could not be opened are lost", vm->used);
         return NULL; /* better than closing it: see above */

@@ -179,6 +179,7 @@ static int top(struct mg_making *m)
     s->tasks.max = c->tasks.max;
     s->tasks.timers = c->tasks.timers;
     s->tasks.memory = c->tasks.memory;
+    s->tasks.on_worker = c->tasks.on_worker;
     s->digest = mg_arena_printf(&s->arena, "%016llx", (unsigned long long)m->config->digest);
     m->response_limits = mg_arena_zalloc(&s->arena, sizeof(*m->response_limits));
     if (!s->via10.p || !s->via11.p || !s->digest.p || !m->response_limits)

@@ -36,7 +36,6 @@ static struct mg_str phase_name(int phase)
     case MG_AT_CREATE: return MG_STR("create");
     case MG_AT_WORKER_CREATE: return MG_STR("worker_create");
     case MG_AT_WORKER_DESTROY: return MG_STR("worker_destroy");
-    case MG_AT_ON_WORKER: return MG_STR("on_worker");
     default: return mg_str_c(mg_phase_name(phase));
     }
 }

@@ -46,18 +46,47 @@ int mg_instances_begin(struct mg_snapshot *s, int worker, struct mg_error *err)
     return 0;
 }
 
-int mg_instances_enter(struct mg_snapshot *s, int worker, struct mg_error *err)
+static void finish(struct mg_entering *e)
 {
-    int rc = mg_instances_begin(s, worker, err);
+    void (*done)(struct mg_entering *, const struct mg_error *) = e->done;
 
-    if (rc != 0)
-        return rc;
-    rc = s->script ? mg_script_enter(s->script, worker) : 0;
-    if (rc != 0) {
-        leave_first(s, worker, s->all_entries_n);
-        return mg_fail(err, rc, "a script's on_worker failed on worker %d (see the log)", worker);
+    e->done = NULL;
+    done(e, &e->error);
+}
+
+static void entered(struct mg_script_entering *script, int status)
+{
+    struct mg_entering *e = mg_container(script, struct mg_entering, script);
+
+    if (status != 0) {
+        leave_first(e->snapshot, e->worker->index, e->snapshot->all_entries_n);
+        mg_fail(&e->error, status, "a script's on_worker failed on worker %d (see the log)", e->worker->index);
     }
-    return 0;
+    finish(e);
+}
+
+void mg_instances_enter(struct mg_entering *e, struct mg_snapshot *s, struct mg_worker *w,
+                        void (*done)(struct mg_entering *e, const struct mg_error *err))
+{
+    int rc;
+
+    *e = (struct mg_entering){ .snapshot = s, .worker = w, .done = done };
+    rc = mg_instances_begin(s, w->index, &e->error);
+    if (rc == 0)
+        mg_script_enter(&e->script, s->script, w, mg_task_terms_of(s).on_worker_ms, entered);
+    else if (e->error.code == 0)
+        e->error.code = rc;
+    if (rc != 0)
+        finish(e);
+}
+
+void mg_instances_stop(struct mg_entering *e)
+{
+    if (!e->done)
+        return;
+    e->done = NULL;
+    mg_script_enter_stop(&e->script);
+    mg_instances_leave(e->snapshot, e->worker->index);
 }
 
 void mg_instances_leave(struct mg_snapshot *s, int worker)

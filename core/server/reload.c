@@ -336,6 +336,7 @@ static void commit_here(struct mg_worker *w, void *arg)
     struct mg_thread *t = mg_container(w, struct mg_thread, worker);
 
     mg_proxy_snapshot(w, r->next);
+    t->entered = NULL;
     w->is_leaving = !t->is_control && w->index >= r->next->workers;
     w->is_draining = false;
     mg_addresses_apply(t, r->next, &r->opened);
@@ -401,8 +402,11 @@ static void undo_here(struct mg_worker *w, void *arg)
 {
     struct mg_reload *r = arg;
 
-    if (r->generations[r->next->slot].entered & (UINT64_C(1) << w->index))
-        mg_instances_leave(r->next, w->index);
+    struct mg_thread *t = mg_container(w, struct mg_thread, worker);
+
+    if (t->entered)
+        mg_instances_leave(t->entered, w->index);
+    t->entered = NULL;
     mg_gateway_post(&r->gateway->control.worker, undone, r);
 }
 
@@ -413,10 +417,10 @@ static void prepared(struct mg_worker *control, void *arg)
     struct mg_reload *r = &t->gateway->reload;
 
     (void)control;
-    if (t->prepared.code == 0)
+    if (t->entering.error.code == 0)
         r->generations[r->next->slot].entered |= UINT64_C(1) << t->worker.index;
     else if (r->error.code == 0)
-        r->error = t->prepared;
+        r->error = t->entering.error;
     if (--r->waiting > 0)
         return;
     if (r->gateway->state > MG_GW_SERVING && r->error.code == 0)
@@ -429,15 +433,20 @@ static void prepared(struct mg_worker *control, void *arg)
     each_worker(r, undo_here, false);
 }
 
+static void entered(struct mg_entering *e, const struct mg_error *err)
+{
+    struct mg_thread *t = mg_container(e, struct mg_thread, entering);
+
+    t->entered = err->code == 0 ? e->snapshot : NULL;
+    mg_gateway_post(&t->gateway->control.worker, prepared, t);
+}
+
 static void prepare_here(struct mg_worker *w, void *arg)
 {
     struct mg_reload *r = arg;
     struct mg_thread *t = mg_container(w, struct mg_thread, worker);
 
-    memset(&t->prepared, 0, sizeof t->prepared);
-    if (mg_instances_enter(r->next, w->index, &t->prepared) != 0 && t->prepared.code == 0)
-        t->prepared.code = MG_ECONF;
-    mg_gateway_post(&r->gateway->control.worker, prepared, t);
+    mg_instances_enter(&t->entering, r->next, w, entered);
 }
 
 static void resolved(void *arg)

@@ -13,6 +13,7 @@ static const struct mg_field free_item = { .type = 0 };
 #define TEXTS .type = MG_LIST, .item = &text_item, .item_bytes = sizeof(struct mg_str), .single = true
 
 #define DAY 864e5
+#define HOUR 36e5
 /* preset: the top level's default; a level below inherits what it does not set. */
 #define TIMEOUT(name_, preset_, doc_) \
     { .name = #name_, .type = MG_DURATION, AT(struct mg_timeouts, name_), .preset = preset_, RANGE(0, 30 * DAY), .doc = doc_ }
@@ -227,6 +228,7 @@ static const struct mg_field tasks_fields[] = {
     { .name = "max", .type = MG_INT, .offset = 0, .preset = "1000", RANGE(1, 1000000), .doc = "Most tasks of each worker." },
     { .name = "timers", .type = MG_INT, .offset = 8, .preset = "1000", RANGE(1, 1000000), .doc = "Most timers of each worker." },
     { .name = "memory", .type = MG_SIZE, .offset = 16, .preset = "1m", RANGE(65536, 1 << 30), .doc = "Memory of one task." },
+    { .name = "on_worker", .type = MG_DURATION, .offset = 24, .preset = "10s", RANGE(1, HOUR), .doc = "How long a worker waits for on_worker handlers before it serves without them." },
     { 0 }
 };
 

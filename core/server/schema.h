@@ -75,7 +75,7 @@ struct mg_conf {
     struct mg_str store;
     struct mg_array shared;    /* of mg_conf_shared */
     struct { struct mg_str header; struct mg_array secrets, networks, mask; int64_t keep; } debug;
-    struct { int64_t max, timers, memory; } tasks;
+    struct { int64_t max, timers, memory, on_worker; } tasks;
     struct mg_array unused;
 };
 

@@ -185,6 +185,9 @@ void mg_thread_deinit(struct mg_thread *t)
     mg_alarms_end(w, NULL);
     mg_tasks_end(w, NULL);
     run_down(t);
+    mg_instances_stop(&t->entering);
+    if (t->entered)
+        mg_instances_leave(t->entered, w->index);
     if (w->snapshot && !t->is_control)
         mg_instances_leave(w->snapshot, w->index);
     mg_redis_worker_close(w);

@@ -5,6 +5,7 @@
 #ifndef MG_SERVER_WORKER_THREAD_H
 #define MG_SERVER_WORKER_THREAD_H
 
+#include "server/instances.h"
 #include "server/listeners.h"
 
 enum { MG_WORKER_STACK = 512 * 1024, MG_THREAD_JOIN_MS = 15000 }; /* how long a stop waits for a worker's thread */
@@ -21,7 +22,8 @@ struct mg_thread {
     uv_timer_t house;              /* once a second while there is work; off when idle */
     uint64_t house_requests;
     bool house_is_on;
-    struct mg_error prepared;      /* how preparing for the next snapshot went (server/reload.c) */
+    struct mg_entering entering;   /* preparing for the next snapshot, and how it went (server/reload.c) */
+    struct mg_snapshot *entered;   /* it is ready for that, which is not in force yet; NULL: none */
     /* The control thread's notes on it (server/watch.c). */
     uint64_t watched_turns;
     const void *watched_running;

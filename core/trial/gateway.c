@@ -16,6 +16,7 @@ static void close_gateway(struct mg_sim_gateway *g)
 {
     if (!g->snapshot)
         return;
+    mg_instances_stop(&g->entering);
     if (g->has_begun)
         mg_instances_leave(g->snapshot, 0);
     mg_snapshot_free(g->snapshot);
@@ -119,6 +120,11 @@ static char *mistakes_of(struct mg_build *b, const struct mg_error *err)
     return text;
 }
 
+static void entered(struct mg_entering *e, const struct mg_error *err)
+{
+    mg_container(e, struct mg_sim_gateway, entering)->has_begun = err->code == 0;
+}
+
 /* NULL: it stands; else what is wrong, malloc'ed. */
 static char *build(struct mg_sim_gateway *g, const char *path)
 {
@@ -132,9 +138,11 @@ static char *build(struct mg_sim_gateway *g, const char *path)
         b.snapshot->store = mg_store_open(NULL, &err);
     if (b.snapshot->script && mg_script_open(b.snapshot->script, 0, &err) != 0)
         return mistakes_of(&b, &err);
-    if (mg_instances_enter(b.snapshot, 0, &err) != 0)
-        return mistakes_of(&b, &err);
-    g->has_begun = true;
+    mg_instances_enter(&g->entering, b.snapshot, &g->trial->worker, entered);
+    while (g->entering.done)
+        mg_trial_advance(g->trial, 1);
+    if (g->entering.error.code != 0)
+        return mistakes_of(&b, &g->entering.error);
     if (mg_shared_configure(b.snapshot->shared, b.snapshot->shared_n) != 0)
         return strdup("out of memory");
     return NULL;

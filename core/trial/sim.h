@@ -10,6 +10,7 @@
 #include "proxy/client.h"
 #include "proxy/snapshot.h"
 #include "script/host.h"
+#include "server/instances.h"
 #include "trial/trial.h"
 
 struct lua_State;
@@ -55,6 +56,7 @@ struct mg_pieces {
 struct mg_sim_gateway {
     struct mg_trial *trial;
     struct mg_snapshot *snapshot;
+    struct mg_entering entering;
     bool has_begun;
 };
 

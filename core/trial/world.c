@@ -172,10 +172,15 @@ static bool answer_one(struct mg_trial *t)
     if (mg_list_empty(&t->asked))
         return false;
     a = mg_container(mg_list_first(&t->asked), struct asked, node);
-    if (!op_of(a) || t->answer == LUA_NOREF)
-        drop(a);
-    else
+    if (t->answer == LUA_NOREF) { /* a config's on_worker asks, and no spec is there to answer */
+        a->status = MG_ECLOSED;
+        a->n = 0;
+        deliver(a);
+    } else if (op_of(a)) {
         put_question(a);
+    } else {
+        drop(a);
+    }
     return true;
 }
 

@@ -81,7 +81,7 @@ enum mg_phase {
     MG_PHASES = 6,
     MG_ON_STREAM = 13, /* an entry makes a body bit by bit (mg_body_stream): its on_wake, beside whatever the exchange does */
     /* Outside of a chain. */
-    MG_ON_WORKER = 14, /* worker_create, on_worker */
+    MG_ON_WORKER = 14, /* worker_create, which cannot wait; on_worker of a script, which is a task and may */
     MG_ON_TASK = 15    /* a task: there is no request and no response, and calls about them give MG_EPHASE */
 };
 

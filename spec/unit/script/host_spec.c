@@ -119,13 +119,34 @@ static int load(const char *name, const char *text, const struct mg_plugin **p, 
 
 static void *instance(const struct mg_plugin *p, const struct mg_value *conf)
 {
+    static struct mg_chain_entry whose;
     struct mg_entry info = { .id = MG_STR("id"), .route = MG_STR("route") };
     struct mg_error err = { 0 };
     void *self = NULL;
 
-    if (mg_script_instance(script, p, conf, &info, NULL, &self, &err) != 0)
+    whose = (struct mg_chain_entry){ .plugin = p };
+    if (mg_script_instance(script, p, conf, &info, &whose, &self, &err) != 0)
         fail_msg("%s", err.message);
     return self;
+}
+
+static struct mg_script_entering entering;
+
+static void entered(struct mg_script_entering *e, int status)
+{
+    (void)e;
+    assert_int_equal(status, 0);
+}
+
+static void enter_worker(int i)
+{
+    int index = worker.index;
+
+    worker.index = i;
+    mg_script_enter(&entering, script, &worker, 1000, entered);
+    while (entering.done)
+        uv_run(&worker.loop.uv, UV_RUN_ONCE);
+    worker.index = index;
 }
 
 static void open_worker(int i)
@@ -134,7 +155,7 @@ static void open_worker(int i)
 
     if (mg_script_open(script, i, &err) != 0)
         fail_msg("%s", err.message);
-    assert_int_equal(mg_script_enter(script, i), 0);
+    enter_worker(i);
 }
 
 /* ---- plugins -------------------------------------------------------------------------------- */
@@ -480,7 +501,7 @@ static void no_lua_needs_no_vm(void **state)
     open_script("return { a = 1 }", 64 << 20);
     assert_int_equal(mg_script_open(script, 0, &err), 0);
     assert_int_equal(mg_script_memory(script, 0), 0);
-    assert_int_equal(mg_script_enter(script, 0), 0);
+    enter_worker(0);
     mg_script_idle(script, 0);
 }
 
