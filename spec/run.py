@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "results"
 JOBS = str(os.cpu_count() or 2)
+TESTERS = 2 * (os.cpu_count() or 2)  # tests wait more than they compute
 
 
 class Sum:
@@ -68,27 +70,33 @@ def build(preset):
     return True
 
 
+def unit_program(program):
+    """What one program says: its text, and how many tests passed and failed."""
+    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout", ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
+    try:
+        done = subprocess.run([str(program)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace", timeout=300, env=env)
+        code, text = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as e:
+        code, text = -1, (e.stdout or b"").decode(errors="replace") + "\nnot over after 300 s"
+    good = sum(map(int, re.findall(r"^\[  PASSED  \] (\d+) test", text, re.M)))
+    bad = sum(map(int, re.findall(r"^\[  FAILED  \] [^:]*: (\d+) test", text, re.M)))
+    if code != 0 and not bad:
+        bad = 1
+    if code == 0 and not good and not bad:
+        bad, text = 1, text + f"\n{program.name}: ran no test"
+    return text, good, bad
+
+
 def unit(preset):
     """cmocka counts each test itself; a program that ends without saying so counts as one failure."""
     passed = failed = 0
-    folder = ROOT / "build" / preset / "spec"
-    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="stdout", ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
-    for program in sorted(folder.glob("*_spec")):
-        try:
-            done = subprocess.run([str(program)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                  errors="replace", timeout=300, env=env)
-            code, text = done.returncode, done.stdout
-        except subprocess.TimeoutExpired as e:
-            code, text = -1, (e.stdout or b"").decode(errors="replace") + "\nnot over after 300 s"
-        good = sum(map(int, re.findall(r"^\[  PASSED  \] (\d+) test", text, re.M)))
-        bad = sum(map(int, re.findall(r"^\[  FAILED  \] [^:]*: (\d+) test", text, re.M)))
-        if code != 0 and not bad:
-            bad = 1
-        if code == 0 and not good and not bad:
-            bad, text = 1, text + f"\n{program.name}: ran no test"
-        if bad:
-            print(f"{program.name}:\n{text}", flush=True)
-        passed, failed = passed + good, failed + bad
+    programs = sorted((ROOT / "build" / preset / "spec").glob("*_spec"))
+    with ThreadPoolExecutor(TESTERS) as pool:
+        for program, (text, good, bad) in zip(programs, pool.map(unit_program, programs)):
+            if bad:
+                print(f"{program.name}:\n{text}", flush=True)
+            passed, failed = passed + good, failed + bad
     Sum().add(f"unit specs, {preset}", passed, failed or (0 if passed else 1))
 
 
@@ -106,8 +114,8 @@ def e2e(preset):
     env = dict(os.environ, MOONGATE=str(ROOT / "build" / preset / "bin/moongate"), PYTHONDONTWRITEBYTECODE="1")
     if preset != "release":
         env["MOONGATE_SANITIZED"] = "1"
-    code, text = run(f"e2e, {preset}", ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
-                                       "spec/e2e"], env=env)
+    code, text = run(f"e2e, {preset}", ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(TESTERS), "--dist", "load",
+                                       "--durations=15", f"--junitxml={report}", "spec/e2e"], env=env)
     passed, failed = junit(report) if report.exists() else (0, 1)
     Sum().add(f"e2e, {preset}", passed, failed or (1 if code else 0))
 

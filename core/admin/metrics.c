@@ -68,6 +68,9 @@ static void scripts(FILE *f, const struct mg_gateway *g)
     head(f, "lua_bytes", "gauge", "Memory of each worker's Lua state.");
     for (int i = 0; i < g->workers_n; i++)
         fprintf(f, "moongate_lua_bytes{worker=\"%d\"} %zu\n", i, mg_script_memory(g->snapshot->script, i));
+    head(f, "lua_limit_bytes", "gauge", "The most that each worker's Lua state may take.");
+    for (int i = 0; i < g->workers_n; i++)
+        fprintf(f, "moongate_lua_limit_bytes{worker=\"%d\"} %zu\n", i, mg_script_memory_max(g->snapshot->script));
     garbage(f, g, "lua_gc_cycles_total", "counter", "Cycles of garbage collection since the last reload.", 0);
     garbage(f, g, "lua_gc_seconds_total", "counter", "CPU time of the collector since the last reload.", 1);
     garbage(f, g, "lua_gc_longest_step_seconds", "gauge", "CPU time of its longest step since the last reload.", 2);

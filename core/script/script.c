@@ -157,3 +157,8 @@ size_t mg_script_memory(const struct mg_script *s, int worker)
 {
     return s->vms[worker] ? __atomic_load_n(&s->vms[worker]->used, __ATOMIC_RELAXED) : 0;
 }
+
+size_t mg_script_memory_max(const struct mg_script *s)
+{
+    return s->memory_max;
+}

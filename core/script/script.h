@@ -57,6 +57,8 @@ struct mg_garbage { uint64_t cycles, steps, cpu_us, longest_us; };
 bool mg_script_garbage(const struct mg_script *s, int worker, struct mg_garbage *out);
 /* Bytes in use by that VM; 0 when there is none. */
 size_t mg_script_memory(const struct mg_script *s, int worker);
+/* The most that a VM may use (`lua.memory`). */
+size_t mg_script_memory_max(const struct mg_script *s);
 /* What that instance waits for in that phase of x has been given up: drop its coroutines. Nothing for plugins in C. */
 void mg_script_forget(struct mg_exchange *x, const struct mg_plugin *plugin, const void *self, int phase);
 /* The exchange ends: give up its coroutines. Called by the proxy when x->script is set. */

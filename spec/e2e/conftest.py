@@ -1,6 +1,4 @@
 """Fixtures: see harness.py for what they give."""
-import random
-import socket
 import ssl
 import subprocess
 import sys
@@ -88,16 +86,16 @@ class Certificates:
         subprocess.run(["openssl", *args], cwd=self.folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def pem(self, name, *more):
-        if name not in self.made:
-            stem = name.replace("*", "wild")
+        if (name, *more) not in self.made:
+            stem = "-".join((name, *more)).replace("*", "wild")
             names = ",".join(("IP:" if n.replace(".", "").isdigit() else "DNS:") + n for n in (name, *more))
             (self.folder / f"{stem}.ext").write_text(f"subjectAltName={names}\n")
             self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
                           "-keyout", f"{stem}.key", "-out", f"{stem}.csr")
             self._openssl("x509", "-req", "-in", f"{stem}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                           "-days", "30", "-extfile", f"{stem}.ext", "-out", f"{stem}.pem")
-            self.made[name] = (self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
-        return self.made[name]
+            self.made[name, *more] = (self.folder / f"{stem}.pem", self.folder / f"{stem}.key")
+        return self.made[name, *more]
 
     def client(self, version=None, cert=None):
         context = ssl.create_default_context(cafile=str(self.ca))
@@ -118,13 +116,4 @@ class Certificates:
 
 @pytest.fixture
 def free_port():
-    """A port that nobody uses now, and that port 0 gives to nobody: below the range that the system chooses from."""
-    low = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
-    while True:
-        with socket.socket() as s:
-            port = random.randrange(max(1024, low - 20000), low)
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    return harness.free_port()

@@ -5,6 +5,7 @@ deadline, never for a time.
 """
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MOONGATE = os.environ.get("MOONGATE", str(ROOT / "build/release/bin/moongate"))
 IS_SANITIZED = "asan" in MOONGATE or "tsan" in MOONGATE or bool(os.environ.get("MOONGATE_SANITIZED"))
 PATIENCE = 40 if IS_SANITIZED else 20  # seconds until a test that waits gives up
+ASAN = "detect_leaks=1:abort_on_error=0:exitcode=99"
+# For a gateway whose plugins crash on purpose: the report is then its own, not the sanitizer's.
+CRASHES_ARE_OURS = {"ASAN_OPTIONS": ASAN + "".join(f":handle_{s}=0" for s in ("segv", "abort", "sigfpe", "sigill", "sigbus"))}
 FAULTS = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer.*|runtime error: .*|WARNING: ThreadSanitizer.*|moongate: crash: .*)")
 
 
@@ -30,6 +34,34 @@ def wait_for(what, said="the event", patience=None):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited in vain for {said}")
         time.sleep(0.01)
+
+
+# ---- ports ------------------------------------------------------------------------------------------
+
+BUS = 10000  # a Redis cluster's second port lies so much higher
+PORTS_GIVEN = set()
+
+
+def free_port():
+    """A port that nobody uses now, nor the one BUS above it, and that port 0 gives to nobody: both are below the range that the
+    system chooses from. Each process of pytest-xdist has a part of them to itself."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    room = BUS // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = max(2000, low - 2 * BUS) + number * room
+    for _ in range(1000):
+        port = random.randrange(first, first + room)
+        if port in PORTS_GIVEN:
+            continue
+        try:
+            with socket.socket() as a, socket.socket() as b:
+                a.bind(("127.0.0.1", port))
+                b.bind(("127.0.0.1", port + BUS))
+        except OSError:
+            continue
+        PORTS_GIVEN.add(port)
+        return port
+    raise AssertionError("no free port")
 
 
 # ---- messages ------------------------------------------------------------------------------------
@@ -366,8 +398,7 @@ class Gateway:
         if workers:
             command += ["--workers", str(workers)]
         command += list(args)
-        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99",
-                           UBSAN_OPTIONS="print_stacktrace=1")
+        environment = dict(os.environ, ASAN_OPTIONS=ASAN, UBSAN_OPTIONS="print_stacktrace=1")
         environment.update(env or {})
 
         def limit():

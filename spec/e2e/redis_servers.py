@@ -1,11 +1,10 @@
 """Real Redis servers for the tests: single ones, sets watched by sentinels, clusters. All on loopback, on ports of our choice."""
-import random
 import shutil
 import socket
 import subprocess
 import time
 
-from harness import PATIENCE, wait_for
+from harness import PATIENCE, free_port, wait_for
 
 
 class RedisError(Exception):
@@ -17,21 +16,6 @@ def program():
     path = shutil.which("redis-server")
     assert path, "these tests need redis-server: apt install redis-server (spec/install-packages test)"
     return path
-
-
-def free_port(tries=200):
-    """Free now, with its cluster bus port, and below the range that port 0 chooses from."""
-    low = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
-    for _ in range(tries):
-        port = random.randrange(max(2000, low - 20000), low - 10001)
-        try:
-            with socket.socket() as a, socket.socket() as b:
-                a.bind(("127.0.0.1", port))
-                b.bind(("127.0.0.1", port + 10000))
-                return port
-        except OSError:
-            continue
-    raise AssertionError("no free port")
 
 
 class Connection:

@@ -311,8 +311,8 @@ def test_all_workers_serve(proxy):
     clients = [g.client() for _ in range(60)]
     for c in clients:
         assert c.ask().status == 200
-    assert all(w["requests"] > 0 for w in g.status()["workers"])
-    assert sum(w["requests"] for w in g.status()["workers"]) == 60
+    wait_for(lambda: all(w["requests"] > 0 for w in g.status()["workers"]), "each worker to have served")
+    wait_for(lambda: sum(w["requests"] for w in g.status()["workers"]) == 60, "all of them to be counted: after their ends")
 
 
 def test_short_of_descriptors_connections_wait_and_the_others_go_on(proxy):

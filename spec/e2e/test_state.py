@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from harness import run, wait_for
+from harness import IS_SANITIZED, run, wait_for
 
 
 def config(plugin, top=""):
@@ -71,7 +71,7 @@ def test_a_full_dictionary_stays_within_its_size_and_is_told_in_the_metrics(gate
     used = int(re.search(r'moongate_shared_bytes\{dictionary="big"\} (\d+)', metrics)[1])
     assert 1_900_000 < used <= 2 << 20
     assert int(re.search(r'moongate_shared_evictions_total\{dictionary="big"\} (\d+)', metrics)[1]) > 20000
-    assert g.rss_kb(g.child_pid()) - before < 12000
+    assert IS_SANITIZED or g.rss_kb(g.child_pid()) - before < 12000  # a sanitizer keeps what was freed for a while
 
 
 @pytest.mark.parametrize("value, said", [('{ a = "1k" }', "shared.a"), ('{ ["a b"] = "1m" }', "visible ASCII"), ('{ a = "lots" }', "shared.a")])
