@@ -31,11 +31,20 @@ struct ask {
     struct mg_resolver *resolver; /* NULL: it is gone, nobody is told */
     mg_resolved *done;
     void *arg;
+    int type;                     /* of records; 0: addresses are asked for */
+    mg_records_found *told;       /* then in place of done */
+    struct mg_str text;           /* of records */
     int port, under_way, status, ttl_s;
     bool failed;                  /* one of the two queries got no answer */
     size_t n, n_v4;
     struct mg_address addrs[ADDRESSES_MAX];
 };
+
+static void ask_free(struct ask *a)
+{
+    mg_free((char *)a->text.p);
+    mg_free(a);
+}
 
 /* ---- telling ---- */
 
@@ -48,8 +57,11 @@ static void on_soon(uv_timer_t *timer)
         struct ask *a = mg_container(n, struct ask, node);
 
         mg_list_remove(n);
-        a->done(a->arg, a->n ? 0 : a->status, a->addrs, a->n, a->ttl_s);
-        mg_free(a);
+        if (a->type)
+            a->told(a->arg, a->status, a->text, a->ttl_s);
+        else
+            a->done(a->arg, a->n ? 0 : a->status, a->addrs, a->n, a->ttl_s);
+        ask_free(a);
     }
 }
 
@@ -123,6 +135,19 @@ static void query_ended(struct ask *a, int ares)
         a->ttl_s = 0;
     if (a->failed && a->n && a->ttl_s > PARTIAL_TTL_S) /* half an answer: ask again soon */
         a->ttl_s = PARTIAL_TTL_S;
+    tell_soon(a);
+}
+
+static void on_records(void *arg, int status, int timeouts, unsigned char *p, int n)
+{
+    struct ask *a = arg;
+
+    (void)timeouts;
+    if (!a->resolver) {
+        ask_free(a);
+        return;
+    }
+    a->status = status == ARES_SUCCESS ? mg_records_text(p, (size_t)n, a->type, &a->text, &a->ttl_s) : status_of(status);
     tell_soon(a);
 }
 
@@ -271,6 +296,11 @@ static void query(struct ask *a, struct mg_str host)
 
     memcpy(name, host.p, host.n);
     name[host.n] = 0;
+    if (a->type) {
+        ares_query(r->channel, name, ns_c_in, a->type, on_records, a);
+        set_timer(r);
+        return;
+    }
     a->ttl_s = -1;
     a->status = MG_ENOENT;
     a->under_way = 2;
@@ -279,25 +309,54 @@ static void query(struct ask *a, struct mg_str host)
     set_timer(r);
 }
 
-int mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg)
+static struct ask *ask_new(struct mg_resolver *r, void *arg)
 {
     struct ask *a = mg_malloc(sizeof(*a));
 
     if (!a)
-        return UV_ENOMEM;
+        return NULL;
     memset(a, 0, offsetof(struct ask, addrs));
     a->resolver = r;
-    a->done = done;
     a->arg = arg;
-    a->port = port;
     a->status = MG_ENOENT;
     mg_list_push(&r->asks, &a->node);
-    if (host.n && host.p[host.n - 1] == '.')
-        host.n--;
-    if (host.n == 0 || host.n >= NAME_MAX_BYTES || memchr(host.p, 0, host.n) || answer_here(a, host))
+    return a;
+}
+
+static bool is_name(struct mg_str *host)
+{
+    if (host->n && host->p[host->n - 1] == '.')
+        host->n--;
+    return host->n != 0 && host->n < NAME_MAX_BYTES && !memchr(host->p, 0, host->n);
+}
+
+int mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg)
+{
+    struct ask *a = ask_new(r, arg);
+
+    if (!a)
+        return UV_ENOMEM;
+    a->done = done;
+    a->port = port;
+    if (!is_name(&host) || answer_here(a, host))
         tell_soon(a);
     else
         query(a, host);
+    return 0;
+}
+
+int mg_resolver_records(struct mg_resolver *r, struct mg_str name, int type, mg_records_found *done, void *arg)
+{
+    struct ask *a = ask_new(r, arg);
+
+    if (!a)
+        return UV_ENOMEM;
+    a->told = done;
+    a->type = type;
+    if (is_name(&name))
+        query(a, name);
+    else
+        tell_soon(a);
     return 0;
 }
 
@@ -385,7 +444,7 @@ void mg_resolver_free(struct mg_resolver *r)
     ares_destroy(r->channel); /* ends every query: the asks free themselves; its sockets are closed */
     while ((n = mg_list_first(&r->ready))) {
         mg_list_remove(n);
-        mg_free(mg_container(n, struct ask, node));
+        ask_free(mg_container(n, struct ask, node));
     }
     mg_loop_disarm(r->loop, &r->tries);
     mg_hosts_deinit(&r->hosts);

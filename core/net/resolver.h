@@ -6,6 +6,7 @@
 
 #include "net/loop.h"
 #include "base/error.h"
+#include "net/records.h"
 
 struct mg_resolver;
 
@@ -25,6 +26,10 @@ void mg_resolver_free(struct mg_resolver *r);
 typedef void mg_resolved(void *arg, int status, const struct mg_address *addrs, size_t n, int ttl_s);
 /* /etc/hosts is honoured; no search list is used. 0: `done` follows; UV_ENOMEM: it does not. */
 int mg_resolver_ask(struct mg_resolver *r, struct mg_str host, int port, mg_resolved *done, void *arg);
+/* Records of another type (net/records.h). status 0: text, borrowed for the call, and the shortest TTL; MG_ENOENT, MG_ETIMEOUT, MG_EPROTO,
+ * MG_ENOMEM. No hosts file. */
+typedef void mg_records_found(void *arg, int status, struct mg_str text, int ttl_s);
+int mg_resolver_records(struct mg_resolver *r, struct mg_str name, int type, mg_records_found *done, void *arg);
 /* Parse "1.2.3.4", "::1", "[::1]" without asking anybody: 0 or MG_EINVAL. */
 int mg_address_parse(struct mg_str host, int port, struct mg_address *out);
 /* Fill in `text` from `sa`. Unix sockets are not addresses of this kind. */

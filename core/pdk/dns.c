@@ -9,7 +9,7 @@ int mg_dns_resolve(struct mg_x *h, const char *name, size_t n, int type)
         return MG_EENDED;
     if (!x->in_step || !mg_may(x, MG_START_WAIT))
         return MG_EPHASE;
-    if (!n || n > 253 || (type != 0 && type != 4 && type != 6))
+    if (!n || n > 253 || (type != MG_DNS_ANY && type != MG_DNS_A && type != MG_DNS_AAAA && !mg_is_record_type(type)))
         return MG_EINVAL;
     for (size_t i = 0; i < n; i++)
         if (name[i] <= 0x20 || name[i] >= 0x7f)

@@ -157,7 +157,7 @@ void mg_redis_conn_fail(struct mg_redis_conn *c, int code, const char *why)
     snprintf(text, sizeof text, "redis %s: %s", s->text, why);
     is_down = !was_ready && code != MG_ECANCELED;
     detach(c);
-    mg_redis_lookup_cancel(c);
+    mg_dns_lookup_cancel(&c->lookup);
     c->sub = NULL;
     if (c->stream.h.handle.type && c->use == MG_REDIS_OWN && mg_redis_conn_is_busy(c))
         mg_stream_abort(&c->stream);
@@ -441,7 +441,7 @@ struct mg_redis_conn *mg_redis_conn_new(struct mg_redis_server *s, enum mg_redis
     s->own_n += use == MG_REDIS_OWN;
     c->began_ms = c->heard_ms = c->idle_ms = now_ms(c);
     watch(c);
-    if (s->address_until_ms > c->began_ms) {
+    if (!s->is_name) {
         mg_redis_conn_connect(c);
     } else if (mg_redis_lookup_start(c) != 0) {
         detach(c);

@@ -18,6 +18,7 @@
 #include "net/resolver.h"
 #include "net/stream.h"
 #include "net/tls.h"
+#include "service/dns.h"
 
 enum { MG_REDIS_SLOTS = 16384, MG_REDIS_NAME_MAX = 256, MG_REDIS_HOSTS_MAX = 64, MG_REDIS_SHARED_MAX = 16, MG_REDIS_WHY_MAX = 320 };
 
@@ -106,7 +107,7 @@ struct mg_redis_conn {
     int64_t began_ms, heard_ms, idle_ms, asked_ms; /* loop times; asked: since when an answer is due, 0: none is */
     bool pinged;
     struct mg_redis_sub *sub;
-    struct mg_redis_lookup *lookup;  /* the server's name is being resolved; NULL: it is not */
+    struct mg_dns_lookup lookup;     /* of the server's name */
 };
 struct mg_redis_conn *mg_redis_conn_new(struct mg_redis_server *s, enum mg_redis_use use); /* NULL: out of memory */
 void mg_redis_conn_give(struct mg_redis_conn *c, struct mg_redis_request *q);
@@ -118,7 +119,6 @@ bool mg_redis_conn_is_busy(const struct mg_redis_conn *c);
 void mg_redis_conn_connect(struct mg_redis_conn *c);
 /* Resolve the server's name, then mg_redis_conn_connect, or mg_redis_conn_fail; never inside the call. */
 int mg_redis_lookup_start(struct mg_redis_conn *c);
-void mg_redis_lookup_cancel(struct mg_redis_conn *c);
 
 /* ---- servers ---- */
 
@@ -129,7 +129,8 @@ struct mg_redis_server {
     char text[MG_REDIS_NAME_MAX + 8]; /* "host:port", for messages */
     bool is_sentinel, is_wanted;
     struct mg_address address;
-    int64_t address_until_ms;        /* it holds until then; INT64_MAX: it is no name */
+    bool is_name;                    /* host is one: it is asked for with each connection, and `address` is the last answer */
+    unsigned address_at;             /* which of the answer's: the next one after a failure */
     struct mg_list conns;
     int conns_n, own_n;
     struct mg_redis_conn *shared[MG_REDIS_SHARED_MAX];

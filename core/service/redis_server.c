@@ -46,8 +46,7 @@ struct mg_redis_server *mg_redis_server_of(struct mg_redis_client *c, const char
         snprintf(s->text, sizeof s->text, "%s", s->host.name);
     mg_list_init(&s->conns);
     mg_list_init(&s->waits);
-    if (port == 0 || mg_address_parse(mg_str_c(s->host.name), port, &s->address) == 0)
-        s->address_until_ms = INT64_MAX;
+    s->is_name = port != 0 && mg_address_parse(mg_str_c(s->host.name), port, &s->address) != 0;
     mg_list_push(&c->servers, &s->node);
     return s;
 }
@@ -75,8 +74,7 @@ void mg_redis_server_down(struct mg_redis_server *s, int code, const char *why)
     s->down_until_ms = now_ms(s) + s->backoff_ms / 2 + (int64_t)(mg_random() * (double)(s->backoff_ms / 2));
     s->down_code = code;
     snprintf(s->down_why, sizeof s->down_why, "%s", why);
-    if (s->address_until_ms != INT64_MAX)
-        s->address_until_ms = 0; /* the name may mean another one by now */
+    s->address_at++;
 }
 
 void mg_redis_server_up(struct mg_redis_server *s)

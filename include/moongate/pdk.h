@@ -432,11 +432,25 @@ int mg_work_free(struct mg_x *x, int op);
 /* ---- names and addresses ----------------------------------------------------------------------- */
 /* Phases of mg_dns_resolve: all but on_log. */
 
-/* Ask the resolver of the config for a name's addresses (type 4: A, 6: AAAA, 0: both); /etc/hosts is honoured. Answers are kept for their
- * TTL and shared by all workers. An operation; status 0, MG_ENOENT: no such name, MG_ETIMEOUT, MG_EPROTO, MG_EBUSY: too many are asked for.
+/* What a name is asked for. MG_DNS_ANY: the addresses of both kinds. */
+enum mg_dns_type {
+    MG_DNS_ANY = 0,
+    MG_DNS_A = 4,
+    MG_DNS_CNAME = 5,
+    MG_DNS_AAAA = 6,
+    MG_DNS_PTR = 12, /* the name is the reversed one: "1.0.0.127.in-addr.arpa" */
+    MG_DNS_MX = 15,
+    MG_DNS_TXT = 16,
+    MG_DNS_SRV = 33
+};
+
+/* Ask the resolver of the config for a name's addresses or other records (type: an mg_dns_type); for addresses /etc/hosts is honoured.
+ * Answers are kept for their TTL (1 s to 1 h) and shared by all workers. An operation; status 0, MG_ENOENT: no such name, MG_ETIMEOUT, MG_EPROTO, MG_EBUSY: too many are asked for.
  * In phases that may wait, and in tasks; MG_EPHASE, MG_EINVAL, MG_EENDED, MG_ENOMEM. */
 int mg_dns_resolve(struct mg_x *x, const char *name, size_t name_n, int type);
-/* What it brought: addresses as text, IPv4 first, a newline between. It lives until the exchange or task ends, or mg_dns_free. MG_ENOENT. */
+/* What it brought, with a newline between: addresses as text, IPv4 first; of other types a record each, with its TTL in seconds first:
+ * SRV "TTL PRIORITY WEIGHT PORT TARGET", in the order in which to try them; MX "TTL PREFERENCE HOST", the same; TXT "TTL TEXT", where
+ * '\' and bytes that are not printable ASCII are "\DDD" (decimal); CNAME and PTR "TTL NAME". Names have no dot at the end. It lives until the exchange or task ends, or mg_dns_free. MG_ENOENT. */
 int mg_dns_addresses(struct mg_x *x, int op, struct mg_str *out);
 /* Let go of it before that. */
 int mg_dns_free(struct mg_x *x, int op);

@@ -256,7 +256,13 @@ function mg.crypto.verify_password(encoded, password) end
 
 mg.dns = {}
 
----The addresses of a name, IPv4 first; nil and a word. Options: type ("A" or "AAAA"; both without).
+---One of the SRV records: of those with the lowest priority, by chance and weight (RFC 2782). nil for an empty list.
+---@param list any
+function mg.dns.pick(list) end
+
+---The addresses of a name, IPv4 first; nil and a word. Options: type: "A" or "AAAA" (both without); or "SRV", "MX", "TXT", "PTR", "CNAME":
+---records then, tables with `ttl` (seconds) and: SRV priority, weight, port, target, in the order to try them; MX preference, name; TXT text;
+---PTR and CNAME name.
 ---@param name string
 ---@param options table?
 function mg.dns.resolve(name, options) end

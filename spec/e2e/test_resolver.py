@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from harness import answer, wait_for
+from redis_probe import redis  # noqa: F401
 
 
 class Dns:
@@ -40,6 +41,10 @@ class Dns:
         if self.is_mute:
             return None
         address = self.names.get(name)
+        if isinstance(address, list):  # records: (type, bytes)
+            found = [data for k, data in address if k == kind]
+            out = question[:2] + struct.pack(">HHHHH", 0x8180, 1, len(found), 0, 0) + question[12:end]
+            return out + b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl, len(data)) + data for data in found)
         n = 1 if address and kind == 1 else 0
         flags = 0x8180 if address else 0x8183
         out = question[:2] + struct.pack(">HHHHH", flags, 1, n, 0, 0) + question[12:end]
@@ -186,3 +191,73 @@ return { name = "fails", doc = "Fails on each worker.", version = "1.0",
     asked = len(one.asked)
     wait_for(lambda: len(one.asked) >= asked + 4, "more questions to the first server")
     assert len(two.asked) == n
+
+
+def labels(name):
+    return b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
+
+
+def srv(priority, weight, port, target):
+    return 33, struct.pack(">HHH", priority, weight, port) + labels(target)
+
+
+def asking(servers, lua):
+    return f"""
+local mg = require "moongate"
+return {{
+  listen = "127.0.0.1:0", admin = "127.0.0.1:0", workers = 1,
+  resolver = {{ servers = {{ {", ".join(f'"{s}"' for s in servers)} }}, timeout = "200ms", tries = 1 }},
+  routes = {{ {{ "r", path = "/*", plugins = {{ {{ on_request = function(x) {lua} end }} }} }} }},
+}}
+"""
+
+
+def test_a_plugin_asks_for_records_of_every_type_once_a_ttl(gateway, dns):
+    d = dns({"_sip._tcp.test": [srv(20, 0, 5062, "far.test"), srv(10, 1, 5060, "a.test"), srv(10, 9, 5061, "b.test")],
+             "m.test": [(15, struct.pack(">H", 20) + labels("m2.test")), (15, struct.pack(">H", 5) + labels("m1.test"))],
+             "t.test": [(16, b"\x05v=1;\n\x03a b"), (16, b"\0")], "9.0.0.127.in-addr.arpa": [(12, labels("nine.test"))],
+             "c.test": [(5, labels("other.test"))]}, ttl=3600)
+    g = gateway(asking([d.address], """
+      local kind = x.request.query.type
+      local list, why = mg.dns.resolve(x.request.query.name, { type = kind })
+      local picked = list and kind == "SRV" and mg.dns.pick(list)
+      return x:respond(200, { list = list or why, priority = picked and picked.priority or nil })
+    """))
+
+    def ask(name, kind):
+        return g.ask("GET", f"/?name={name}&type={kind}").json()
+
+    server = ask("_SIP._tcp.test", "SRV")
+    assert [(r["priority"], r["weight"], r["port"], r["target"], r["ttl"]) for r in server["list"]] == [
+        (10, 9, 5061, "b.test", 3600), (10, 1, 5060, "a.test", 3600), (20, 0, 5062, "far.test", 3600)]
+    assert server["priority"] == 10
+    assert ask("m.test", "MX")["list"] == [{"preference": 5, "name": "m1.test", "ttl": 3600}, {"preference": 20, "name": "m2.test", "ttl": 3600}]
+    assert ask("t.test", "TXT")["list"] == [{"text": "v=1;\na b", "ttl": 3600}, {"text": "", "ttl": 3600}]
+    assert ask("9.0.0.127.in-addr.arpa", "PTR")["list"] == [{"name": "nine.test", "ttl": 3600}]
+    assert ask("c.test", "CNAME")["list"] == [{"name": "other.test", "ttl": 3600}]
+    assert ask("t.test", "SRV")["list"] == "no such name" and ask("nowhere.test", "SRV")["list"] == "no such name"
+    n = len(d.asked)
+    assert ask("_sip._tcp.test", "SRV")["list"] == server["list"] and len(d.asked) == n
+    d.is_mute = True
+    assert ask("mute.test", "SRV")["list"] == "timed out"
+
+
+def test_redis_is_found_by_the_resolver_of_the_config(gateway, dns, redis):
+    r = redis()
+    d = dns({"redis.only.test": "127.0.0.1"}, ttl=1)
+    g = gateway(asking([d.address], f"""
+      local r = mg.redis.new {{ url = "redis://redis.only.test:{r.port}" }}
+      local v, why = r:incr("n")
+      return x:respond(200, tostring(v or why))
+    """).replace("return {\n", "local mg = mg\nreturn {\n", 1))
+    assert g.ask().body == b"1" and g.ask().body == b"2"
+    assert ("redis.only.test", 1) in d.asked
+    d.names["redis.only.test"] = "127.0.0.77"  # nobody listens there
+    r.kill()
+    wait_for(lambda: b"refused" in g.ask().body, "the server to be gone")
+    r.start()
+    d.names["redis.only.test"] = "127.0.0.1"
+    wait_for(lambda: g.ask().body.isdigit(), "the name to mean the server again")
+    del d.names["redis.only.test"]
+    r.kill()
+    wait_for(lambda: b"does not resolve" in g.ask().body, "no such name")
