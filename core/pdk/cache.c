@@ -102,13 +102,13 @@ static int board(struct mg_exchange *x, struct look *l)
     }
 }
 
-static int may_ask(const struct mg_exchange *x, size_t key_n)
+static int may_ask(const struct mg_exchange *x, const struct mg_cache *c, size_t key_n)
 {
     if (!x)
         return MG_EENDED;
     if (!x->in_step || !mg_may(x, MG_START_WAIT))
         return MG_EPHASE;
-    return key_n == 0 || key_n > MG_SHARED_KEY_MAX ? MG_EINVAL : 0;
+    return !c || key_n == 0 || key_n > MG_SHARED_KEY_MAX ? MG_EINVAL : 0;
 }
 
 /* In a replay that some other exchange computed is asked again as a wait, whose answer was recorded. */
@@ -136,7 +136,7 @@ int mg_cache_get(struct mg_x *h, struct mg_cache *c, const char *key, size_t key
     struct mg_exchange *x = mg_handle(h);
     struct look l = { x, dictionary(c), { key, key_n }, out, 0 };
     struct mg_str question = { 0 }, answer;
-    int rc = may_ask(x, key_n);
+    int rc = may_ask(x, c, key_n);
     int64_t status;
 
     *out = (struct mg_cached){ 0 };
@@ -187,7 +187,7 @@ static int settle(struct mg_x *h, struct mg_cache *c, struct mg_str key, int sta
 
     if (!x)
         return MG_EENDED;
-    if (ttl_ms < 0 || key.n == 0 || key.n > MG_SHARED_KEY_MAX)
+    if (!c || ttl_ms < 0 || key.n == 0 || key.n > MG_SHARED_KEY_MAX)
         return MG_EINVAL;
     bytes = mg_arena_alloc(&x->arena, value.n + 1);
     if (!bytes)
@@ -217,7 +217,7 @@ int mg_cache_fail(struct mg_x *h, struct mg_cache *c, const char *key, size_t ke
 
 int mg_cache_delete(struct mg_cache *c, const char *key, size_t key_n)
 {
-    if (key_n == 0 || key_n > MG_SHARED_KEY_MAX)
+    if (!c || key_n == 0 || key_n > MG_SHARED_KEY_MAX)
         return MG_EINVAL;
     mg_shared_remove(dictionary(c), mg_str(key, key_n));
     mg_flight_changed(dictionary(c), mg_str(key, key_n));
@@ -226,6 +226,8 @@ int mg_cache_delete(struct mg_cache *c, const char *key, size_t key_n)
 
 int mg_cache_flush(struct mg_cache *c)
 {
+    if (!c)
+        return MG_EINVAL;
     mg_shared_clear(dictionary(c));
     mg_flight_all_changed();
     return 0;
@@ -233,5 +235,5 @@ int mg_cache_flush(struct mg_cache *c)
 
 int64_t mg_cache_version(struct mg_cache *c, const char *key, size_t key_n)
 {
-    return mg_outside_here() ? -1 : (int64_t)mg_flight_version(dictionary(c), mg_str(key, key_n));
+    return !c || mg_outside_here() ? -1 : (int64_t)mg_flight_version(dictionary(c), mg_str(key, key_n));
 }

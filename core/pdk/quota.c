@@ -209,7 +209,7 @@ static void bucket_refill(struct entry *e, int64_t limit, int64_t window_us, int
 int mg_quota_bucket(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
                    int64_t cost, struct mg_quota *out)
 {
-    int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, per_ms;
+    int64_t now = mg_clock_monotonic_us(), window_us, per_ms;
     struct shard *s;
     struct entry *e;
     wide most, need;
@@ -218,6 +218,7 @@ int mg_quota_bucket(const char *space, size_t space_n, const char *key, size_t k
     memset(out, 0, sizeof *out);
     if (!sane(limit, window_ms, cost))
         return MG_EINVAL;
+    window_us = window_ms * 1000;
     e = take(BUCKET, mg_str(space, space_n), mg_str(key, key_n), now, &s, &fresh);
     if (!e)
         return MG_ENOMEM;
@@ -314,7 +315,7 @@ static int64_t window_retry_us(const struct entry *e, int64_t limit, int64_t win
 int mg_quota_window(const char *space, size_t space_n, const char *key, size_t key_n, int64_t limit, int64_t window_ms,
                    int64_t cost, struct mg_quota *out)
 {
-    int64_t now = mg_clock_monotonic_us(), window_us = window_ms * 1000, end_us;
+    int64_t now = mg_clock_monotonic_us(), window_us, end_us;
     struct shard *s;
     struct entry *e;
     bool fresh;
@@ -323,6 +324,7 @@ int mg_quota_window(const char *space, size_t space_n, const char *key, size_t k
     memset(out, 0, sizeof *out);
     if (!sane(limit, window_ms, cost))
         return MG_EINVAL;
+    window_us = window_ms * 1000;
     e = take(WINDOW, mg_str(space, space_n), mg_str(key, key_n), now, &s, &fresh);
     if (!e)
         return MG_ENOMEM;

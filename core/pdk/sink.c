@@ -67,5 +67,5 @@ void mg_sink_close(struct mg_sink *sink)
 
 int mg_sink_write(struct mg_sink *sink, const char *line, size_t n)
 {
-    return mg_sink_line(sink, mg_str(line, n));
+    return sink ? mg_sink_line(sink, mg_str(line, n)) : MG_EINVAL;
 }

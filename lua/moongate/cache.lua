@@ -33,7 +33,7 @@ local function decode(text)
 end
 
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 
 -- ---- the worker's own: two generations, so that what is not used for long goes ----------------------
 
@@ -135,28 +135,32 @@ function object.delete(c, key)
 end
 function object.flush(c) C.mg_cache_flush(c.at) end
 
-local known = {}
-
-local function open(name)
+local function open(known, name)
   if type(name) ~= "string" then return error("mg.cache: a cache's name is a string", 3) end
   local at = C.mg_cache_open(name, #name)
   if at == nil then return error("mg.cache: \"" .. name .. "\": 1 to 122 visible characters expected, and at most 256 dictionaries", 3) end
-  local c = setmetatable({ at = at, ttl = 60000, negative_ttl = 0, max = 256, young = {}, old = {}, young_n = 0 }, object)
+  local c = setmetatable({ at = at, ttl = 60000, negative_ttl = 0, max = 256, young = {}, old = {}, young_n = 0 }, object_mt)
   known[name] = c
   return c
 end
 
 -- One cache for each name; options given later take the place of former ones. ttl ("1m"), negative_ttl (0: what failed is computed again),
 -- max (256 values of each worker's own).
-return function(name, options)
-  local c = known[name] or open(name)
-  if options and options ~= c.options then
-    for k in pairs(options) do
-      if k ~= "ttl" and k ~= "negative_ttl" and k ~= "max" then error("mg.cache: unknown option '" .. tostring(k) .. "'", 2) end
+local function caches()
+  local known = {}
+  return function(name, options)
+    local c = known[name] or open(known, name)
+    if options and options ~= c.options then
+      for k in pairs(options) do
+        if k ~= "ttl" and k ~= "negative_ttl" and k ~= "max" then error("mg.cache: unknown option '" .. tostring(k) .. "'", 2) end
+      end
+      c.ttl, c.negative_ttl = ms(options.ttl, "mg.cache", 60000), ms(options.negative_ttl, "mg.cache", 0)
+      c.max = tonumber(options.max) or 256
+      c.options = options
     end
-    c.ttl, c.negative_ttl = ms(options.ttl, "mg.cache", 60000), ms(options.negative_ttl, "mg.cache", 0)
-    c.max = tonumber(options.max) or 256
-    c.options = options
+    return c
   end
-  return c
 end
+
+host.own.cache = caches
+return caches()

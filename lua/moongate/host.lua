@@ -31,6 +31,7 @@ host.RESPOND = setmetatable({}, {
 })
 host.now = now
 host.folder = folder
+host.own = {} -- what makes parts of the PDK that hold objects, for a sandbox to have some of its own
 host.x_t = x_t
 
 -- Chunks of the runtime whose functions are part of handlers' traces. LuaJIT gives up for good on a function that often fails to

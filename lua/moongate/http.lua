@@ -57,6 +57,7 @@ local numbers = {
   length = { C.MG_HTTP_LENGTH, count },
 }
 local texts = { ca = C.MG_HTTP_CA, server_name = C.MG_HTTP_SERVER_NAME, cert = C.MG_HTTP_CERT, key = C.MG_HTTP_KEY }
+local files = { ca = true, cert = true, key = true }
 local others = { url = true, upstream = true, path = true, query = true, method = true, headers = true, body = true, stream = true }
 
 local function check(rc, what)
@@ -71,6 +72,7 @@ local function set_options(x, req, o)
       check(C.mg_http_set(x, req, number[1], number[2](v, name)), name)
     elseif text then
       if type(v) ~= "string" then bad(name, "text", v) end
+      if host.now.confined ~= 0 and files[name] then error("mg.http: " .. name .. ": a sandboxed script names no files", 0) end
       check(C.mg_http_set_text(x, req, text, v, #v), name)
     elseif not others[name] then
       error("mg.http: there is no option '" .. tostring(name) .. "'", 0)

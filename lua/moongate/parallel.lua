@@ -16,7 +16,7 @@ local type, error, setmetatable, select, unpack = type, error, setmetatable, sel
 local WAIT = host.WAIT
 
 local group = {}
-group.__index = group
+local group_mt = { __index = group, __metatable = false }
 
 -- What a member's coroutine has come to: it waits, or it is over.
 local function take(member, ok, a, b, c)
@@ -37,7 +37,7 @@ local function take(member, ok, a, b, c)
 end
 
 local function new_group(functions, what)
-  local g = setmetatable({ members = {}, n = #functions, left = #functions }, group)
+  local g = setmetatable({ members = {}, n = #functions, left = #functions }, group_mt)
   for i = 1, g.n do
     if type(functions[i]) ~= "function" then error(what .. ": a list of functions expected", 3) end
     g.members[i] = { co = create(functions[i]) }

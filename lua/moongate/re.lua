@@ -56,6 +56,7 @@ end
 -- Pairs in `spans`, or 0.
 local function run(r, s, start)
   local n = C.mg_re_match(r, s, #s, start, spans, GROUPS_MAX)
+  if n == C.MG_EINVAL then error("re: no such place to start at, or more than 2 GB of text", 0) end
   if n < 0 then error("re: " .. host.message(n) .. " (the pattern backtracks too much)", 0) end
   return n
 end

@@ -324,26 +324,33 @@ local function option(name, v)
   return v
 end
 
-local redis = {}
 local KEPT_MAX = 64
-local kept, kept_n = {}, 0 -- by options: a function of the config may say at each request which client it means
 
--- A client. At the top of a file, in create, or later: those with the same options share their connections.
-function redis.new(options)
-  if type(options) == "string" then options = { url = options } end
-  local names, words = {}, {}
-  for name in pairs(options) do names[#names + 1] = tostring(name) end
-  sort(names)
-  for i, name in ipairs(names) do
-    words[2 * i - 1], words[2 * i] = name, option(name, options[name])
+local function clients(is_confined)
+  local redis = {}
+  local kept, kept_n = {}, 0 -- by options: a function of the config may say at each request which client it means
+
+  -- A client. At the top of a file, in create, or later: those with the same options share their connections.
+  function redis.new(options)
+    if type(options) == "string" then options = { url = options } end
+    local names, words = {}, {}
+    for name in pairs(options) do names[#names + 1] = tostring(name) end
+    sort(names)
+    for i, name in ipairs(names) do
+      if is_confined and paths[name] then error("mg.redis.new: " .. name .. ": a sandboxed script names no files", 2) end
+      words[2 * i - 1], words[2 * i] = name, option(name, options[name])
+    end
+    local key = concat(words, "\0")
+    if kept[key] then return kept[key] end
+    local handle = C.mg_redis_open(fill(words, #words), #names, message, 512)
+    if handle == nil then error("mg.redis.new: " .. str(message), 2) end
+    local client = setmetatable({ handle = gc(handle, C.mg_redis_close), flags = 0, timeout = 0 }, client_mt)
+    if kept_n < KEPT_MAX then kept[key], kept_n = client, kept_n + 1 end
+    return client
   end
-  local key = concat(words, "\0")
-  if kept[key] then return kept[key] end
-  local handle = C.mg_redis_open(fill(words, #words), #names, message, 512)
-  if handle == nil then error("mg.redis.new: " .. str(message), 2) end
-  local client = setmetatable({ handle = gc(handle, C.mg_redis_close), flags = 0, timeout = 0 }, client_mt)
-  if kept_n < KEPT_MAX then kept[key], kept_n = client, kept_n + 1 end
-  return client
+
+  return redis
 end
 
-return redis
+host.own.redis = clients
+return clients(false)

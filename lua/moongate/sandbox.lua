@@ -71,6 +71,15 @@ local function copy(t, seen)
   return c
 end
 
+-- Objects that the PDK hands out to all who name the same (a dictionary, a cache, a client) are made anew for each sandbox. A sink
+-- writes files.
+local function pdk_of(mg)
+  local own = copy(mg, {})
+  for name, make in pairs(host.own) do own[name] = make(true) end
+  own.sink = function() error("mg.sink: a sandboxed script writes no files", 2) end
+  return own
+end
+
 -- ---- metatables ---------------------------------------------------------------------------------
 
 local function add_metatables(env)
@@ -180,7 +189,7 @@ function host.confine(chunk, folder, find_module)
   add_load(env)
   local mg = G.require "moongate"
   -- While the config is checked the PDK is there in name only.
-  add_require(env, type(mg) == "table" and not metatable_of(mg) and copy(mg, {}) or mg, folder, find_module)
+  add_require(env, type(mg) == "table" and not metatable_of(mg) and pdk_of(mg) or mg, folder, find_module)
   sandboxes[#sandboxes + 1] = env
   return setfenv(chunk, env)
 end

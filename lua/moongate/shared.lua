@@ -193,9 +193,7 @@ function object.stats(d)
            evictions = tonumber(stat.evictions) }
 end
 
-local known = {}
-
-local function open(name)
+local function open(known, name)
   local d = known[name]
   if d then return d end
   if type(name) ~= "string" then return error("mg.shared: a dictionary's name is a string", 3) end
@@ -208,4 +206,11 @@ local function open(name)
   return d
 end
 
-return setmetatable({}, { __call = function(_, name) return open(name) end, __index = function(_, name) return open(name) end })
+local function dictionaries()
+  local known = {}
+  return setmetatable({}, { __call = function(_, name) return open(known, name) end,
+                            __index = function(_, name) return open(known, name) end })
+end
+
+host.own.shared = dictionaries
+return dictionaries()

@@ -8,7 +8,7 @@ local ffi = require "ffi"
 local C, str, tostring, error = ffi.C, ffi.string, tostring, error
 
 local sink = {}
-sink.__index = sink
+local sink_mt = { __index = sink, __metatable = false }
 
 -- Hand over one line; a newline is added. nil and a word when the disk lags: the line is lost, and counted.
 function sink:write(line)
@@ -22,5 +22,5 @@ return function(where)
   local why = ffi.new("char[256]")
   local handle = C.mg_sink_open(where, #where, why, 256)
   if handle == nil then error("mg.sink(\"" .. tostring(where) .. "\"): " .. str(why), 2) end
-  return setmetatable({ handle = ffi.gc(handle, C.mg_sink_close) }, sink)
+  return setmetatable({ handle = ffi.gc(handle, C.mg_sink_close) }, sink_mt)
 end

@@ -61,7 +61,7 @@ end
 local function forget(h, op) C.mg_store_forget(h, op) end
 
 local object = {}
-object.__index = object
+local object_mt = { __index = object, __metatable = false }
 
 -- The value; nil when absent; nil and a word when it could not be read.
 function object.get(s, key)
@@ -156,5 +156,5 @@ end
 return function(space)
   space = space or ""
   if type(space) ~= "string" or #space > 64 then return error("mg.store: a space is a string of at most 64 bytes", 2) end
-  return setmetatable({ space = space }, object)
+  return setmetatable({ space = space }, object_mt)
 end

@@ -38,13 +38,25 @@ function host.forget_work(number) works[number] = nil end
 
 -- ---- tasks ------------------------------------------------------------------------------------
 
+-- What an object stands for, where a script cannot change it: numbers of others would be tasks and timers of others.
+local inside = setmetatable({}, { __mode = "k" })
+
+local function new(mt, of)
+  local object = setmetatable({}, mt)
+  inside[object] = of
+  return object
+end
+
+local function behind(object, what) return inside[object] or error(what .. ": call it with a colon", 3) end
+
 local task = {}
-task.__index = task
+local task_mt = { __index = task, __metatable = false }
 
 -- Cancel it: it is not gone on with. false when it has ended already.
 function task:cancel()
-  works[self.number] = nil
-  return C.mg_task_cancel(cast(host.x_t, self.handle)) == 0
+  local of = behind(self, "task:cancel")
+  works[of.number] = nil
+  return C.mg_task_cancel(cast(host.x_t, of.handle)) == 0
 end
 
 local function callable(fn, what)
@@ -54,7 +66,7 @@ end
 local function start(timeout_ms, what, fn, ...)
   local number = keep({ fn = fn, n = select("#", ...), ... })
   local rc = C.mg_lua_task_start(host.here(), number, timeout_ms, task_out)
-  if rc == 0 then return setmetatable({ handle = tonumber(cast("uintptr_t", task_out[0])), number = number }, task) end
+  if rc == 0 then return new(task_mt, { handle = tonumber(cast("uintptr_t", task_out[0])), number = number }) end
   works[number] = nil
   if rc == C.MG_EPHASE then error(what .. ": not where no handler runs", 3) end
   return nil, host.message(rc)
@@ -75,12 +87,13 @@ function spawn.is_leaving() return C.mg_task_is_leaving(host.here()) == 1 end
 -- ---- timers -----------------------------------------------------------------------------------
 
 local timer = {}
-timer.__index = timer
+local timer_mt = { __index = timer, __metatable = false }
 
 -- It does not go off any more. false when it was over.
 function timer:cancel()
-  works[self.work] = nil
-  return C.mg_timer_stop(self.number) == 0
+  local of = behind(self, "timer:cancel")
+  works[of.work] = nil
+  return C.mg_timer_stop(of.number) == 0
 end
 
 local options_known = { once_per_gateway = "boolean", aligned = "boolean", jitter = "duration" }
@@ -100,7 +113,7 @@ local function set(what, flags, ms, fn, options)
   if options and options.aligned then flags = flags + ALIGNED end
   local work = keep({ fn = fn, n = 0, stays = true })
   local rc = C.mg_lua_timer_start(host.here(), work, ms, jitter, flags)
-  if rc > 0 then return setmetatable({ number = rc, work = work }, timer) end
+  if rc > 0 then return new(timer_mt, { number = rc, work = work }) end
   works[work] = nil
   if rc == C.MG_EPHASE then
     if flags % 4 >= ONCE_PER_GATEWAY then error(what .. ": once_per_gateway is for on_worker, which runs on each worker", 3) end
@@ -113,7 +126,7 @@ end
 function timer.after(delay, fn, options)
   local made, why
   made, why = set("mg.timer.after", 0, delay, function()
-    works[made.work] = nil
+    works[inside[made].work] = nil
     return fn()
   end, options)
   return made, why

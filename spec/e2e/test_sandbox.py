@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from harness import run
+from harness import run, wait_for
 
 GUEST = """
 local mg = require "moongate"
@@ -84,6 +84,14 @@ ESCAPES = {
     "a string where a regular expression was": "local _, mg = ... local o = mg.re.compile('a') o.re = ('x'):rep(99) return o:match('a') ~= nil",
     "a counter that nobody made": "local _, mg = ... local o = mg.metric.counter('sandbox_x', 'x') o.number = 2 ^ 30 o:add(1) return true",
     "a dictionary that nobody made": "local _, mg = ... local d = mg.shared.mine d.at = 2 ^ 30 d:set('a', 1) return true",
+    "the methods of all stores": "local _, mg = ... mg.store('a').__index.get = function() return 'forged' end return true",
+    "the methods of all caches": "local _, mg = ... mg.cache('a').__index.get = function() return 'forged' end return true",
+    "the methods of all timers": "local _, mg = ... mg.timer.after(1e6, function() end).__index.cancel = nil return true",
+    "the methods of all tasks": "local _, mg = ... mg.spawn(function() end).__index.cancel = nil return true",
+    "no pointer where a cache was": "local _, mg = ... local c = mg.cache('mine') c.at = nil return c:get('a', function() return nil end) ~= nil",
+    "a file to write lines to": "local _, mg = ... return mg.sink('evil.log') ~= nil",
+    "a file as a key": "local _, mg = ... return mg.http.get('https://127.0.0.1:1/', { key = '/etc/hostname' }) ~= nil",
+    "a file as Redis' key": "local _, mg = ... return mg.redis.new { url = 'rediss://127.0.0.1:1', ca = '/etc/hostname' } ~= nil",
     "the stack by an error's handler": "return select(2, xpcall(error, function() return debug or getfenv end)) ~= nil",
 }
 
@@ -107,7 +115,7 @@ local function keeps(x) x.ctx.secret = keys x.ctx.word = "plain" end
 local check = {{ on_request = function(x)
   local mg = require "moongate"
   return x:respond(200, {{ upper = ("x"):upper(), null = mg.json.encode({{ a = mg.json.null }}), leaked = rawget(_G, "leaked"),
-                           match = mg.re.compile("a"):match("a") and true, info = type(mg.log.info) }})
+                           match = mg.re.compile("a"):match("a") and true, info = type(mg.log.info), get = type(mg.store("a").get) }})
 end }}
 return {{ listen = "127.0.0.1:0", admin = "127.0.0.1:0", plugin_path = {{ "own" }}, plugins = {{}},
   routes = {{
@@ -128,7 +136,7 @@ def tried(g, code, target="/guest", headers=()):
 def test_there_is_no_way_out_by(house, name):
     said = tried(house, ESCAPES[name])
     assert said in ("nil", "false") or said.startswith(("error: ", "load: ")) or '"status":500' in said, said
-    assert house.ask("GET", "/check").json() == {"upper": "X", "null": '{"a":null}', "match": True, "info": "function"}
+    assert house.ask("GET", "/check").json() == {"upper": "X", "null": '{"a":null}', "match": True, "info": "function", "get": "function"}
 
 
 def test_many_of_them_lead_out_of_a_plugin_that_is_trusted(house):
@@ -162,6 +170,26 @@ def test_what_a_sandboxed_script_changes_of_the_pdk_is_its_own(house):
     assert tried(house, "local _, mg = ... mg.json.encode = function() return 'mine' end string.upper = nil return mg.json.encode({})") == "mine"
     assert tried(house, "local _, mg = ... return mg.json.encode({ 1 })", "/trusted") == "[1]"
     assert tried(house, "return string.upper('a')", "/trusted") == "A"
+
+
+def test_objects_that_are_known_by_a_name_are_each_sandboxs_own(house):
+    forge = "local _, mg = ... %s.get = function() return 'forged' end return 'did'"
+    for code, use in {
+        "mg.shared.a": "local _, mg = ... mg.shared.a:set('k', 'true one') return mg.shared.a:get('k')",
+        "mg.cache('a')": "local _, mg = ... return mg.cache('a'):get('k', function() return 'true one' end)",
+        "mg.redis.new('redis://127.0.0.1:1')": "local _, mg = ... return mg.redis.new('redis://127.0.0.1:1'):get('k') or 'true one'",
+    }.items():
+        assert tried(house, forge % code) == "did"
+        assert tried(house, use, "/trusted") == "true one", code
+
+
+def test_a_timer_is_cancelled_by_who_has_it_whatever_number_a_script_writes_into_another(house):
+    made = "local _, mg = ... mg.timer.after(300, function() mg.shared.rung:incr('n', 1, 0) end) return 'set'"
+    assert tried(house, made, "/trusted") == "set"
+    forged = ("local _, mg = ... local t = mg.timer.after(1e6, function() end) local n = 0 "
+              "for i = 1, 500 do t.number, t.work = i, i if t:cancel() then n = n + 1 end end return n")
+    assert tried(house, forged) == "1"
+    wait_for(lambda: tried(house, "local _, mg = ... return mg.shared.rung:get('n')", "/trusted") == "1", "the timer")
 
 
 @pytest.mark.parametrize("target, said", [("/guest", "has ended"), ("/trusted", "/trusted")])
