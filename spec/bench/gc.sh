@@ -9,8 +9,8 @@ seconds=${1:-5}
 here=$(cd "$(dirname "$0")" && pwd)
 : "${MOONGATE:=$here/../../build/release/bin/moongate}"
 work=$(mktemp -d)
-port=$((20000 + RANDOM % 20000)) admin=$((40000 + RANDOM % 20000))
-trap 'kill $pid 2>/dev/null; rm -rf "$work"' EXIT
+port=$((10000 + RANDOM % 10000)) admin=$((20000 + RANDOM % 10000))
+trap 'kill $pid 2>/dev/null || true; rm -rf "$work"' EXIT
 cat > "$work/gateway.lua" <<END
 return {
   listen = { "127.0.0.1:$port" }, admin = "127.0.0.1:$admin", workers = 1, log = { level = "error" },
