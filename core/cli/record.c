@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "cli/ask.h"
 
-enum { PAUSE_MS = 200, QUERY_MAX = 4096 };
+enum { PAUSE_MS = 200, QUERY_MAX = 4096, GRACE_S = 10 };
 
 static const struct mg_option options[] = {
     { "config", 'c', "FILE", "the gateway's config: names its admin listener", false },
@@ -41,7 +41,7 @@ static volatile sig_atomic_t interrupted;
 static void on_signal(int number)
 {
     (void)number;
-    interrupted = 1;
+    interrupted = interrupted + 1;
 }
 
 /* ---- asking ---- */
@@ -155,10 +155,12 @@ static int record(struct run *r, double seconds)
     bool stopping = false;
     int rc = 0;
 
-    while (r->more && rc == 0) {
+    while (r->more && rc == 0 && !(stopping && (interrupted > 1 || now() >= until))) {
         rc = take(r);
         if (rc == 0 && r->more && !stopping && (interrupted || now() >= until)) {
             stopping = true;
+            interrupted = interrupted > 0;
+            until = now() + GRACE_S; /* for those that are under way */
             rc = stop(r);
         } else if (r->more && rc == 0) {
             nanosleep(&pause, NULL);
@@ -191,7 +193,7 @@ static int begin(const struct mg_cli *cli, struct run *r)
 
 int mg_cmd_record(int argc, char **argv)
 {
-    struct sigaction sa = { .sa_handler = on_signal };
+    struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     const char *config, *output, *seconds;
     struct run r = { .fd = STDOUT_FILENO, .more = true };
     struct mg_cli cli;

@@ -9,6 +9,8 @@
 
 static const struct mg_option replay_options[] = {
     { "config", 'c', "FILE", "the config to run it over (gateway.lua)", false },
+    { "quiet", 'q', NULL, "print those that differ, alone", false },
+    { "json", 0, NULL, "a line of JSON for each exchange", false },
     { 0 }
 };
 static const struct mg_command about_replay = {
@@ -21,6 +23,8 @@ static const struct mg_command about_replay = {
 
 static const struct mg_option diff_options[] = {
     { "with", 'w', "FILE", "the recording", false },
+    { "quiet", 'q', NULL, "print how many, alone", false },
+    { "json", 0, NULL, "a line of JSON for each request", false },
     { 0 }
 };
 static const struct mg_command about_diff = {
@@ -39,15 +43,19 @@ static const char *real(const struct mg_command *about, const char *path, char *
     return NULL;
 }
 
-static int simulate(const char *const *args, size_t n)
+/* args[1] is for the flags. */
+static int simulate(const struct mg_cli *cli, const char **args, size_t n)
 {
-    return mg_trial_module(args[1], "moongate.replay", args, n) == 0 ? MG_EXIT_OK : MG_EXIT_FAILED;
+    bool quiet = mg_cli_flag(cli, "quiet"), json = mg_cli_flag(cli, "json");
+
+    args[1] = quiet && json ? "quiet,json" : quiet ? "quiet" : json ? "json" : "";
+    return mg_trial_module(args[2], "moongate.replay", args, n) == 0 ? MG_EXIT_OK : MG_EXIT_FAILED;
 }
 
 int mg_cmd_replay(int argc, char **argv)
 {
     char config[PATH_MAX], recording[PATH_MAX];
-    const char *args[3] = { "replay" };
+    const char *args[4] = { "replay" };
     struct mg_cli cli;
 
     if (mg_cli_parse(&cli, &about_replay, argc, argv))
@@ -56,15 +64,15 @@ int mg_cmd_replay(int argc, char **argv)
         mg_cli_fail(&about_replay, "which recording?");
         return MG_EXIT_USAGE;
     }
-    args[1] = real(&about_replay, mg_cli_text(&cli, "config") ? mg_cli_text(&cli, "config") : "gateway.lua", config);
-    args[2] = real(&about_replay, cli.rest[0], recording);
-    return args[1] && args[2] ? simulate(args, 3) : MG_EXIT_FAILED;
+    args[2] = real(&about_replay, mg_cli_text(&cli, "config") ? mg_cli_text(&cli, "config") : "gateway.lua", config);
+    args[3] = real(&about_replay, cli.rest[0], recording);
+    return args[2] && args[3] ? simulate(&cli, args, 4) : MG_EXIT_FAILED;
 }
 
 int mg_cmd_diff(int argc, char **argv)
 {
     char old_config[PATH_MAX], new_config[PATH_MAX], recording[PATH_MAX];
-    const char *args[4] = { "diff" };
+    const char *args[5] = { "diff" };
     struct mg_cli cli;
 
     if (mg_cli_parse(&cli, &about_diff, argc, argv))
@@ -73,8 +81,8 @@ int mg_cmd_diff(int argc, char **argv)
         mg_cli_fail(&about_diff, "two configs and --with a recording");
         return MG_EXIT_USAGE;
     }
-    args[1] = real(&about_diff, cli.rest[0], old_config);
-    args[2] = real(&about_diff, cli.rest[1], new_config);
-    args[3] = real(&about_diff, mg_cli_text(&cli, "with"), recording);
-    return args[1] && args[2] && args[3] ? simulate(args, 4) : MG_EXIT_FAILED;
+    args[2] = real(&about_diff, cli.rest[0], old_config);
+    args[3] = real(&about_diff, cli.rest[1], new_config);
+    args[4] = real(&about_diff, mg_cli_text(&cli, "with"), recording);
+    return args[2] && args[3] && args[4] ? simulate(&cli, args, 5) : MG_EXIT_FAILED;
 }

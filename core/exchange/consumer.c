@@ -15,6 +15,7 @@ struct mg_consumers {
     struct slot *slots;
     size_t slots_n, credentials_n, numbers_room;
     const struct mg_credential **numbers;
+    struct open_kind { struct open_kind *next; struct mg_str kind; } *open;
 };
 
 /* Kinds are the config's words: they only tell tables apart, so a plain mix will do. */
@@ -124,6 +125,28 @@ int mg_consumers_add_credential(struct mg_consumers *c, struct mg_str consumer, 
     c->numbers[c->credentials_n++] = cred;
     slot_put(c, credential_hash(cred->kind, cred->key), cred);
     return 0;
+}
+
+int mg_consumers_open_kind(struct mg_consumers *c, struct mg_str kind)
+{
+    struct open_kind *o = mg_arena_zalloc(c->arena, sizeof *o);
+
+    if (!o)
+        return MG_ENOMEM;
+    o->kind = mg_arena_copy(c->arena, kind.p, kind.n);
+    if (!o->kind.p)
+        return MG_ENOMEM;
+    o->next = c->open;
+    c->open = o;
+    return 0;
+}
+
+bool mg_consumers_kind_is_open(const struct mg_consumers *c, struct mg_str kind)
+{
+    for (const struct open_kind *o = c->open; o; o = o->next)
+        if (mg_str_eq(o->kind, kind))
+            return true;
+    return false;
 }
 
 int mg_consumers_seal(struct mg_consumers *c)

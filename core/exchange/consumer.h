@@ -32,6 +32,9 @@ struct mg_consumers *mg_consumers_new(struct mg_arena *a);
 int mg_consumers_add(struct mg_consumers *c, const struct mg_consumer *consumer); /* copied shallowly; gives MG_EINVAL when the name exists */
 /* MG_EINVAL when (kind, key) exists already: err names the other consumer. consumer: the name of one added before. */
 int mg_consumers_add_credential(struct mg_consumers *c, struct mg_str consumer, struct mg_credential *cred, struct mg_error *err);
+/* Credentials of that kind are found by what is no secret (a user's name, a key's id). Copied. */
+int mg_consumers_open_kind(struct mg_consumers *c, struct mg_str kind);
+bool mg_consumers_kind_is_open(const struct mg_consumers *c, struct mg_str kind);
 int mg_consumers_seal(struct mg_consumers *c);
 const struct mg_consumer *mg_consumers_find(const struct mg_consumers *c, struct mg_str name);
 const struct mg_credential *mg_consumers_credential(const struct mg_consumers *c, struct mg_str kind, struct mg_str key);

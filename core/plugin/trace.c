@@ -12,6 +12,8 @@
 static const struct mg_str usual[] = {
     { "authorization", 13 }, { "proxy-authorization", 19 }, { "cookie", 6 }, { "set-cookie", 10 }, { "x-api-key", 9 }, { "api-key", 7 }, { "apikey", 6 },
     { "api_key", 7 }, { "x-auth-token", 12 }, { "x-csrf-token", 12 }, { "token", 5 }, { "access_token", 12 }, { "password", 8 },
+    { "passwd", 6 }, { "secret", 6 }, { "client_secret", 13 }, { "refresh_token", 13 }, { "id_token", 8 }, { "x-vault-token", 13 },
+    { "x-amz-security-token", 20 },
 };
 
 bool mg_trace_is_secret(const struct mg_str *masked, size_t masked_n, struct mg_str name)

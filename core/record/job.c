@@ -20,6 +20,29 @@ void mg_record_job_unref(struct mg_record_job *job)
     mg_free(job);
 }
 
+static void forget_lines(struct mg_record_job *job)
+{
+    mg_free(job->lines);
+    job->lines = NULL;
+    job->lines_n = job->lines_room = 0;
+}
+
+/* Has nobody taken its documents for long? Then it has ended, and they go. */
+static bool is_abandoned(struct mg_record_job *job)
+{
+    bool yes;
+
+    uv_mutex_lock(&job->lock);
+    yes = mg_clock_monotonic_us() / 1000 - job->taken_ms > MG_RECORD_IDLE_MS;
+    if (yes) {
+        job->is_abandoned = true;
+        atomic_store(&job->has_ended, true);
+        forget_lines(job);
+    }
+    uv_mutex_unlock(&job->lock);
+    return yes;
+}
+
 /* ---- beginning and ending ---- */
 
 static struct mg_str keep(char **at, struct mg_str s)
@@ -102,8 +125,24 @@ void mg_record_tell(struct mg_worker *w)
     }
 }
 
+/* The process's part goes. Workers let go as they see that it has ended. */
+static void close_running(void)
+{
+    struct mg_record_job *job = running;
+
+    running = NULL;
+    atomic_store(&job->has_ended, true);
+    uv_mutex_lock(&job->lock);
+    forget_lines(job);
+    mg_logf(MG_LOG_INFO, "recording ends: %llu exchanges, %llu dropped", (unsigned long long)job->recorded, (unsigned long long)job->dropped);
+    uv_mutex_unlock(&job->lock);
+    mg_record_job_unref(job);
+}
+
 struct mg_record_job *mg_record_start(const struct mg_record_conf *conf, struct mg_worker *const *workers, int workers_n, struct mg_error *err)
 {
+    if (running && is_abandoned(running))
+        close_running();
     if (running) {
         mg_fail(err, MG_EBUSY, "another recording is under way");
         return NULL;
@@ -127,16 +166,6 @@ void mg_record_stop(void)
 {
     if (running)
         atomic_store(&running->has_ended, true);
-}
-
-/* Nobody is waited for and all was taken: the process's part goes. Workers let go as they see that it has ended. */
-static void close_running(void)
-{
-    struct mg_record_job *job = running;
-
-    running = NULL;
-    mg_logf(MG_LOG_INFO, "recording ends: %llu exchanges, %llu dropped", (unsigned long long)job->recorded, (unsigned long long)job->dropped);
-    mg_record_job_unref(job);
 }
 
 /* Whole lines, at most TAKE_BYTES unless the first is longer. */
@@ -173,7 +202,7 @@ bool mg_record_take(struct mg_str *out, bool *more, uint64_t *recorded, uint64_t
         job->lines_n -= n;
         *out = mg_str(p, n);
     }
-    over = job->under_way == 0 && job->lines_n == 0 && (atomic_load(&job->has_ended) || atomic_load(&job->left) <= 0);
+    over = job->lines_n == 0 && (atomic_load(&job->left) <= 0 || job->is_abandoned || (job->under_way == 0 && atomic_load(&job->has_ended)));
     *recorded = job->recorded;
     *dropped = job->dropped;
     uv_mutex_unlock(&job->lock);
@@ -184,16 +213,6 @@ bool mg_record_take(struct mg_str *out, bool *more, uint64_t *recorded, uint64_t
 }
 
 /* ---- workers ---- */
-
-static bool is_abandoned(struct mg_record_job *job)
-{
-    bool yes;
-
-    uv_mutex_lock(&job->lock);
-    yes = mg_clock_monotonic_us() / 1000 - job->taken_ms > MG_RECORD_IDLE_MS;
-    uv_mutex_unlock(&job->lock);
-    return yes;
-}
 
 bool mg_record_job_wants(struct mg_record_job *job, const struct mg_exchange *x)
 {
@@ -209,10 +228,8 @@ bool mg_record_job_wants(struct mg_record_job *job, const struct mg_exchange *x)
         return false;
     if (atomic_load(&job->has_ended) || atomic_load(&job->left) <= 0)
         return false;
-    if (is_abandoned(job)) {
-        atomic_store(&job->has_ended, true);
+    if (is_abandoned(job))
         return false;
-    }
     uv_mutex_lock(&job->lock);
     job->under_way++;
     uv_mutex_unlock(&job->lock);
@@ -235,7 +252,7 @@ static bool room_for(struct mg_record_job *job, size_t n)
     size_t room = job->lines_room ? job->lines_room : 65536;
     char *p;
 
-    if (job->lines_n + n > MG_RECORD_HELD)
+    if (job->is_abandoned || n > MG_RECORD_HELD || job->lines_n > MG_RECORD_HELD - n)
         return false;
     while (room < job->lines_n + n)
         room *= 2;

@@ -3,13 +3,14 @@
  *     job.c      the filter, and documents until they are taken   (a mutex)
  *     record.c   one exchange while it runs
  *     write.c    its document
- *     mask.c     secrets */
+ *     mask.c, mask_body.c   secrets */
 #ifndef MG_RECORD_PARTS_H
 #define MG_RECORD_PARTS_H
 
 #include "base/str.h"
 #include "exchange/outside.h"
 #include "plugin/trace.h"
+#include "record/mask.h"
 #include "record/record.h"
 
 struct mg_record_job {
@@ -24,6 +25,7 @@ struct mg_record_job {
     uint64_t recorded, dropped;
     int64_t taken_ms;                /* when somebody last asked; under the lock */
     int under_way;                   /* exchanges being recorded; under the lock */
+    bool is_abandoned;               /* nobody took them in time: nothing is kept any more; under the lock */
     char *texts;                     /* of conf */
 };
 void mg_record_job_unref(struct mg_record_job *job);
@@ -39,6 +41,7 @@ struct mg_kept_bytes { char *p; size_t n, room; uint64_t total; };
 struct mg_kept_field { struct mg_str name, value; };
 struct mg_kept_head {
     bool is_there;
+    int64_t at_us;                   /* since the exchange began */
     int status, version;
     struct mg_str method, target, upstream, address;
     struct mg_kept_field *fields;
@@ -48,7 +51,9 @@ struct mg_kept_piece { int64_t at_us; size_t n; };
 struct mg_kept_side {
     struct mg_kept_bytes body;
     struct mg_kept_piece *pieces;    /* at most PIECES_MAX: those beyond are added to the last */
-    size_t pieces_n, pieces_room;
+    size_t pieces_n;
+    struct mg_kept_field *trailers;
+    size_t trailers_n;
     bool got_end;
 };
 struct mg_asked {
@@ -64,6 +69,7 @@ struct mg_record {
     struct mg_outside outside;       /* first */
     struct mg_record_job *job;
     struct mg_arena arena;           /* its own: nothing counts against the exchange */
+    struct mg_mask mask;
     struct mg_str id;                /* the core's own, before a plugin gave another */
     struct mg_str listener;          /* its name, else its address */
     struct mg_kept_head request, sent, received, answer;
@@ -72,18 +78,11 @@ struct mg_record {
     struct mg_asked *asked, **asked_last;
     int asked_n;
     bool is_cut;                     /* something did not fit */
+    bool is_streaming;               /* the upstream's answer has a body, as its head says */
 };
 
 /* ---- write.c ---- */
 /* The document as a line from malloc, without newline; NULL when out of memory. */
-char *mg_record_write(const struct mg_exchange *x, const struct mg_record *r, const struct mg_trace *trace);
-
-/* ---- mask.c: copies in `a`, with secrets masked as the job says ---- */
-struct mg_str mg_mask_field(const struct mg_record_job *job, struct mg_arena *a, struct mg_str name, struct mg_str value);
-struct mg_str mg_mask_target(const struct mg_record_job *job, struct mg_arena *a, struct mg_str target);
-/* A question or an answer: an HTTP message's fields, a credential's key. */
-struct mg_str mg_mask_text(const struct mg_record_job *job, struct mg_arena *a, const char *service, struct mg_str text);
-/* Secret members of a JSON document, in place of their values; other bodies as they are. */
-struct mg_str mg_mask_body(const struct mg_record_job *job, struct mg_arena *a, struct mg_str body);
+char *mg_record_write(struct mg_exchange *x, struct mg_record *r, const struct mg_trace *trace);
 
 #endif

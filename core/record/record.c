@@ -1,6 +1,7 @@
 /* record.c - one exchange as it runs: bytes, times, questions and answers. */
 #include "record/parts.h"
 #include "base/alloc.h"
+#include "exchange/consumer.h"
 #include "pdk/problem.h"
 
 enum { ARENA_BYTES = 4 << 20, PIECES_MAX = 256 };
@@ -15,6 +16,16 @@ static int64_t since(const struct mg_exchange *x)
 static struct mg_str keep_text(struct mg_record *r, struct mg_str s)
 {
     return s.n ? mg_arena_copy(&r->arena, s.p, s.n) : mg_str("", 0);
+}
+
+/* Is what a credential is found by a secret? A user's name is not, a key is. */
+static bool is_key(const struct mg_exchange *x, const char *service, struct mg_str question)
+{
+    const struct mg_consumers *all = x->snapshot ? mg_snapshot_view.consumers(x->snapshot) : NULL;
+    const char *space = question.n ? memchr(question.p, ' ', question.n) : NULL;
+
+    return strcmp(service, "credential") != 0 || !space || !all ||
+           !mg_consumers_kind_is_open(all, mg_str(question.p, (size_t)(space - question.p)));
 }
 
 static bool on_ask(struct mg_outside *o, struct mg_exchange *x, struct mg_op *op, const char *service, struct mg_str question,
@@ -34,7 +45,7 @@ static bool on_ask(struct mg_outside *o, struct mg_exchange *x, struct mg_op *op
     a->entry = x->entry;
     a->phase = x->phase;
     a->asked_us = since(x);
-    a->question = mg_mask_text(r->job, &r->arena, service, question);
+    a->question = mg_mask_text(&r->mask, service, question, is_key(x, service, question));
     *r->asked_last = a;
     r->asked_last = &a->next;
     r->asked_n++;
@@ -54,39 +65,48 @@ static void on_told(struct mg_outside *o, struct mg_exchange *x, int op, const c
     found->is_told = true;
     found->told_us = since(x);
     found->status = status;
-    found->answer = strcmp(service, "credential") == 0 ? keep_text(r, answer) : mg_mask_text(r->job, &r->arena, service, answer);
+    found->answer = mg_mask_text(&r->mask, service, answer, false);
 }
 
 /* ---- heads and bodies ---- */
 
-static void keep_fields(struct mg_record *r, struct mg_kept_head *to, const struct mg_headers *from)
+static void keep_fields(struct mg_record *r, const struct mg_headers *from, struct mg_kept_field **fields, size_t *fields_n)
 {
-    to->fields = mg_arena_alloc(&r->arena, (from->n + 1) * sizeof *to->fields);
-    to->fields_n = 0;
-    if (!to->fields) {
+    struct mg_kept_field *at = mg_arena_alloc(&r->arena, (from->n + 1) * sizeof *at);
+
+    *fields = at;
+    *fields_n = 0;
+    if (!at) {
         r->is_cut = true;
         return;
     }
     for (uint32_t i = 0; i < from->n; i++) {
         const struct mg_header *h = &from->at[i];
-        struct mg_kept_field *f = &to->fields[to->fields_n];
+        struct mg_kept_field *f = &at[*fields_n];
 
         if (!h->name)
             continue;
         f->name = mg_arena_copy(&r->arena, h->name, h->name_n);
-        f->value = mg_mask_field(r->job, &r->arena, f->name, mg_str(h->value, h->value_n));
-        to->fields_n++;
+        if (!f->name.p) {
+            r->is_cut = true;
+            return;
+        }
+        f->value = mg_mask_field(&r->mask, f->name, mg_str(h->value, h->value_n));
+        ++*fields_n;
     }
 }
 
-static void keep_head(struct mg_record *r, struct mg_kept_head *to, const struct mg_head *head)
+static void keep_head(const struct mg_exchange *x, struct mg_kept_head *to, const struct mg_head *head)
 {
+    struct mg_record *r = x->record;
+
     to->is_there = true;
+    to->at_us = since(x);
     to->version = head->version;
     to->status = head->status;
     to->method = keep_text(r, head->method_text);
-    to->target = mg_mask_target(r->job, &r->arena, head->target);
-    keep_fields(r, to, &head->headers);
+    to->target = mg_mask_target(&r->mask, head->target);
+    keep_fields(r, &head->headers, &to->fields, &to->fields_n);
 }
 
 static void keep_bytes(struct mg_record *r, struct mg_kept_bytes *b, struct mg_str bytes)
@@ -135,25 +155,28 @@ void mg_record_piece(struct mg_exchange *x, int side, struct mg_str bytes, bool 
     keep_bytes(r, &s->body, bytes);
     keep_piece(r, s, since(x), bytes.n);
     s->got_end = s->got_end || last;
+    if (last && x->body[side].trailers)
+        keep_fields(r, x->body[side].trailers, &s->trailers, &s->trailers_n);
 }
 
 void mg_record_sent(struct mg_exchange *x, const struct mg_head *head)
 {
     struct mg_record *r = x->record;
 
-    keep_head(r, &r->sent, head);
+    keep_head(x, &r->sent, head);
     r->sent.upstream = keep_text(r, x->upstream ? x->upstream->name : mg_str(NULL, 0));
     r->sent.address = keep_text(r, x->target_text);
 }
 
 void mg_record_received(struct mg_exchange *x, const struct mg_head *head)
 {
-    keep_head(x->record, &x->record->received, head);
+    keep_head(x, &x->record->received, head);
+    x->record->is_streaming = head->framing != MG_BODY_NONE;
 }
 
 void mg_record_answer(struct mg_exchange *x, const struct mg_head *head)
 {
-    keep_head(x->record, &x->record->answer, head);
+    keep_head(x, &x->record->answer, head);
 }
 
 void mg_record_answer_piece(struct mg_exchange *x, struct mg_str bytes)
@@ -181,7 +204,8 @@ void mg_record_begin(struct mg_exchange *x, struct mg_str listener)
         mg_record_job_unref(job);
         return;
     }
-    mg_arena_init(&r->arena, &w->loop.chunks, ARENA_BYTES);
+    mg_arena_init(&r->arena, &w->loop.chunks, ARENA_BYTES + 8 * (size_t)job->conf.body_max);
+    r->mask = (struct mg_mask){ .job = job, .arena = &r->arena };
     r->outside = (struct mg_outside){ on_ask, on_told };
     r->job = job;
     r->asked_last = &r->asked;
@@ -191,7 +215,7 @@ void mg_record_begin(struct mg_exchange *x, struct mg_str listener)
         mg_trace_begin(x, job->conf.secret, job->conf.secret_n);
     r->listener = keep_text(r, listener);
     r->id = keep_text(r, mg_exchange_id(x));
-    keep_head(r, &r->request, x->req);
+    keep_head(x, &r->request, x->req);
 }
 
 void mg_record_end(struct mg_exchange *x, const struct mg_trace *trace)

@@ -265,6 +265,18 @@ static int consumer(struct mg_making *m, struct kinds *k, struct mg_str name, st
     return 0;
 }
 
+/* Is the field that finds a credential of this kind a secret? */
+static bool is_open(const struct kind *k)
+{
+    size_t stride = k->plugin->field_bytes ? k->plugin->field_bytes : sizeof(struct mg_field);
+    const char *at = (const char *)k->kind->fields;
+
+    for (const struct mg_field *f; at && (f = (const struct mg_field *)at)->name; at += stride)
+        if (strcmp(f->name, k->kind->key) == 0)
+            return !f->secret;
+    return false;
+}
+
 int mg_make_consumers(struct mg_making *m, const struct mg_value *map)
 {
     struct kinds kinds = { .m = m };
@@ -276,6 +288,9 @@ int mg_make_consumers(struct mg_making *m, const struct mg_value *map)
         add_kind(&kinds, m->s->all_entries[i]->plugin);
     for (size_t i = 0; map && map->kind == MG_V_TABLE && i < map->members_n; i++)
         if (consumer(m, &kinds, map->members[i].key, map->members[i].value) != 0)
+            return MG_ENOMEM;
+    for (size_t i = 0; i < kinds.n; i++)
+        if (is_open(&kinds.list[i]) && mg_consumers_open_kind(m->s->consumers, mg_str_c(kinds.list[i].kind->kind)) != 0)
             return MG_ENOMEM;
     return mg_consumers_seal(m->s->consumers);
 }

@@ -174,6 +174,25 @@ int mg_trial_gateway(lua_State *L)
 
 /* ---- where a request comes in ---- */
 
+int mg_trial_listeners(lua_State *L)
+{
+    const struct mg_snapshot *s = mg_trial_gateway_at(L, 1)->snapshot;
+    int n = 0;
+
+    lua_newtable(L);
+    for (size_t i = 0; i < s->listeners_n; i++) {
+        const struct mg_listener_conf *l = &s->listeners[i];
+
+        if (l->is_admin)
+            continue;
+        mg_sim_push_str(L, l->address);
+        lua_rawseti(L, -2, ++n);
+        mg_sim_push_str(L, l->name);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
 static const struct mg_listener_conf *listener_of(struct mg_sim *sim, struct mg_str wanted, bool is_https)
 {
     const struct mg_snapshot *s = sim->gateway->snapshot;

@@ -4,7 +4,9 @@
 #include "base/alloc.h"
 #include <lauxlib.h>
 #include <lua.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { TAPE_BYTES = 64 << 20 };
 
@@ -12,7 +14,7 @@ struct taped {
     struct taped *next;
     struct mg_str service, question, answer;
     int64_t status, after_ms;
-    bool is_used;
+    bool is_used, never;
 };
 struct missed { struct missed *next; struct mg_str text; };
 
@@ -45,7 +47,7 @@ bool mg_tape_answer(struct mg_tape *tape, const char *service, struct mg_str que
         t->is_used = true;
         *status = t->status;
         *answer = t->answer;
-        *after_ms = t->after_ms;
+        *after_ms = t->never ? TAPE_NEVER : t->after_ms;
         return true;
     }
     m = mg_arena_zalloc(&tape->arena, sizeof(*m));
@@ -76,7 +78,17 @@ static int64_t number_at(lua_State *L, const char *name)
     lua_getfield(L, -1, name);
     n = lua_tonumber(L, -1);
     lua_pop(L, 1);
-    return (int64_t)n;
+    return n > -9e15 && n < 9e15 ? (int64_t)n : 0;
+}
+
+static bool flag_at(lua_State *L, const char *name)
+{
+    bool yes;
+
+    lua_getfield(L, -1, name);
+    yes = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return yes;
 }
 
 static struct mg_tape *tape_of(lua_State *L)
@@ -99,6 +111,7 @@ static struct mg_tape *tape_of(lua_State *L)
             t->answer = text_at(L, tape, "answer");
             t->status = number_at(L, "status");
             t->after_ms = number_at(L, "after_ms");
+            t->never = flag_at(L, "never");
             *tape->last = t;
             tape->last = &t->next;
         }
@@ -144,6 +157,86 @@ int mg_trial_tape(lua_State *L)
     mg_tape_free(t->tape);
     t->tape = next;
     return 2;
+}
+
+/* ---- texts that wait in a file ---- */
+
+void mg_spool_close(struct mg_spool *s)
+{
+    if (s->file)
+        fclose(s->file);
+    s->file = NULL;
+}
+
+int mg_trial_spool(lua_State *L)
+{
+    struct mg_trial *t = lua_touserdata(L, lua_upvalueindex(1));
+    size_t n;
+    const char *p = luaL_checklstring(L, 1, &n);
+
+    if (!t->spool.file)
+        t->spool = (struct mg_spool){ tmpfile(), false };
+    if (!t->spool.file || fwrite(&n, sizeof(n), 1, t->spool.file) != 1 || (n && fwrite(p, n, 1, t->spool.file) != 1))
+        return luaL_error(L, "a temporary file cannot be written: %s", strerror(errno));
+    return 0;
+}
+
+int mg_trial_spooled(lua_State *L)
+{
+    struct mg_trial *t = lua_touserdata(L, lua_upvalueindex(1));
+    size_t n;
+    char *p;
+
+    if (!t->spool.file || (!t->spool.is_read && fseek(t->spool.file, 0, SEEK_SET) != 0))
+        return 0;
+    t->spool.is_read = true;
+    if (fread(&n, sizeof(n), 1, t->spool.file) != 1)
+        return 0;
+    p = lua_newuserdata(L, n + 1);
+    if (n && fread(p, n, 1, t->spool.file) != 1)
+        return luaL_error(L, "a temporary file cannot be read");
+    lua_pushlstring(L, p, n);
+    return 1;
+}
+
+int mg_trial_recording(lua_State *L)
+{
+    struct mg_trial *t = lua_touserdata(L, lua_upvalueindex(1));
+    const char *path = luaL_checkstring(L, 1);
+
+    if (t->recording)
+        fclose(t->recording);
+    t->recording = fopen(path, "re");
+    if (!t->recording) {
+        lua_pushfstring(L, "%s: %s", path, strerror(errno));
+        return lua_error(L);
+    }
+    return 0;
+}
+
+int mg_trial_recording_bytes(lua_State *L)
+{
+    struct mg_trial *t = lua_touserdata(L, lua_upvalueindex(1));
+    size_t wanted = (size_t)luaL_checkinteger(L, 1), n;
+    luaL_Buffer b;
+
+    luaL_buffinit(L, &b);
+    while (wanted) {
+        char *p = luaL_prepbuffer(&b);
+        size_t room = LUAL_BUFFERSIZE < wanted ? LUAL_BUFFERSIZE : wanted;
+
+        n = fread(p, 1, room, t->recording);
+        luaL_addsize(&b, n);
+        wanted -= n;
+        if (n < room)
+            break;
+    }
+    luaL_pushresult(&b);
+    if (ferror(t->recording))
+        return luaL_error(L, "the recording cannot be read: %s", strerror(errno));
+    if (lua_objlen(L, -1) == 0)
+        lua_pushnil(L);
+    return 1;
 }
 
 /* ---- running ---- */

@@ -361,6 +361,13 @@ static void take_params(struct mg_sim *sim)
     lua_pop(L, 1);
 }
 
+static struct mg_str text_or(struct mg_sim *sim, const char *name, struct mg_str preset)
+{
+    struct mg_str s = mg_sim_text(sim, name);
+
+    return s.p ? s : preset;
+}
+
 static void fill_request(struct mg_sim *sim)
 {
     lua_State *L = sim->L;
@@ -372,7 +379,7 @@ static void fill_request(struct mg_sim *sim)
     x->req = head;
     head->method_text = mg_sim_text(sim, "method");
     head->method = mg_method_of(head->method_text);
-    head->version = 11;
+    head->version = (int)mg_sim_number(sim, "version", 11);
     lua_getfield(L, sim->spec, "fields");
     mg_sim_take_fields(sim, &head->headers);
     lua_getfield(L, sim->spec, "pieces");
@@ -393,9 +400,9 @@ static void fill_request(struct mg_sim *sim)
     head->port = (int)mg_sim_number(sim, "authority_port", 0);
     x->is_https = sim->client.is_secure = mg_sim_number(sim, "https", 0) != 0;
     if (x->is_https) {
-        x->tls_version = MG_STR("TLSv1.3");
-        x->tls_cipher = MG_STR("TLS_AES_256_GCM_SHA384");
-        x->sni = x->host;
+        x->tls_version = text_or(sim, "tls", MG_STR("TLSv1.3"));
+        x->tls_cipher = text_or(sim, "cipher", MG_STR("TLS_AES_256_GCM_SHA384"));
+        x->sni = text_or(sim, "sni", x->host);
     }
     if (sim->gateway)
         return; /* mg_forward_facts has the rest */
@@ -416,7 +423,7 @@ static void fill_client(struct mg_sim *sim)
         luaL_error(sim->L, "client: an IP address expected");
     memcpy(x->client_addr, cidr.addr, 16);
     memcpy(x->peer_addr, cidr.addr, 16);
-    x->peer_port = 50000;
+    x->peer_port = (int)mg_sim_number(sim, "client_port", 50000);
     x->tls_kept = true;
     sim->client.port = &sim->port;
     sim->client.worker = x->worker;
@@ -459,6 +466,31 @@ static void prepare_chain_alone(struct mg_sim *sim)
     sim->snapshot.global = sim->route.chain;
 }
 
+/* Secret names beside the usual ones: a list of texts under `secret`. */
+static void begin_trace(struct mg_sim *sim)
+{
+    struct mg_arena *a = &sim->snapshot.arena;
+    lua_State *L = sim->L;
+    struct mg_str *names;
+    size_t n = 0, room;
+
+    lua_getfield(L, sim->spec, "secret");
+    room = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    names = mg_arena_alloc(a, (room + 1) * sizeof(*names));
+    if (!names)
+        luaL_error(L, "out of memory");
+    while (n < room) {
+        lua_rawgeti(L, -1, (int)n + 1);
+        names[n].p = luaL_checklstring(L, -1, &names[n].n);
+        names[n] = mg_arena_copy(a, names[n].p, names[n].n);
+        if (!names[n++].p)
+            luaL_error(L, "out of memory");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    mg_trace_begin(sim->x, names, n);
+}
+
 static void begin(struct mg_sim *sim)
 {
     struct mg_exchange *x;
@@ -488,7 +520,7 @@ static void begin(struct mg_sim *sim)
     fill_client(sim);
     x->id = mg_sim_text(sim, "id");
     if (mg_sim_number(sim, "trace", 0))
-        mg_trace_begin(x, NULL, 0);
+        begin_trace(sim);
 }
 
 /* What the proxy does with a head before the chain sees it. false: it was refused. */

@@ -12,10 +12,11 @@
 #include "script/host.h"
 #include "server/instances.h"
 #include "trial/trial.h"
+#include <stdio.h>
 
 struct lua_State;
 
-enum { TRIAL_LINES_MAX = 1024, TRIAL_PIECES_MAX = 64 };
+enum { TRIAL_LINES_MAX = 1024, TRIAL_PIECES_MAX = 264 };
 
 /* What a spec file has. */
 struct mg_trial {
@@ -38,6 +39,8 @@ struct mg_trial {
     struct mg_list asked;            /* of questions that nobody has answered yet */
     struct mg_list answered;         /* of those whose answer takes its time */
     struct mg_tape *tape;            /* answers of a recording go before all others (replay.c); NULL: none */
+    FILE *recording;                 /* that is being read */
+    struct mg_spool { FILE *file; bool is_read; } spool; /* texts kept by a diff; file NULL: none */
     int answer;                      /* reference of the spec's answer(service, question); LUA_NOREF: there is none */
 };
 
@@ -130,12 +133,22 @@ bool mg_sim_elapse(struct mg_sim *sim, int64_t ms);
  * minute. What is left then is cancelled. */
 void mg_sim_finish_tasks(struct mg_sim *sim, int64_t ms);
 /* ---- replay.c: answers that were recorded ---- */
-/* native.tape(list or nil): what is asked from now on is answered from { { service =, question =, status =, answer =, after_ms = }… } in that order,
+/* native.tape(list or nil): what is asked from now on is answered from { { service =, question =, status =, answer =, after_ms =, never = }… } in that order,
  * each once; nil: no more. Returns the questions that it had no answer for, as texts, and the answers that nobody asked for. */
 int mg_trial_tape(struct lua_State *L);
 void mg_tape_free(struct mg_tape *tape);
+/* native.spool(text): kept in a temporary file without a name. native.spooled(): the texts again, in their order, one at a call; nil after
+ * the last. Raise when the disk is full. */
+int mg_trial_spool(struct lua_State *L);
+int mg_trial_spooled(struct lua_State *L);
+void mg_spool_close(struct mg_spool *s);
+/* native.recording(path): open it, in place of another. native.recording_bytes(n): up to so many; nil at its end. Raise. */
+int mg_trial_recording(struct lua_State *L);
+int mg_trial_recording_bytes(struct lua_State *L);
 /* false: nobody recorded that (it is noted). */
 bool mg_tape_answer(struct mg_tape *tape, const char *service, struct mg_str question, int64_t *status, struct mg_str *answer, int64_t *after_ms);
+/* *after_ms of an answer that never came then: nor does it now. */
+enum { TAPE_NEVER = -1 };
 
 /* ---- table.c: the spec's table, and results ---- */
 /* The spec's text or number under a name, texts copied to the arena; p NULL / the default when absent. Raises for a wrong type. */
@@ -162,6 +175,8 @@ void mg_sim_config_end(struct mg_sim *sim);
 int mg_trial_gateway(struct lua_State *L);
 /* native.gateway_close(gateway) */
 int mg_trial_gateway_close(struct lua_State *L);
+/* native.listeners(gateway): names and addresses by which a request may come in. */
+int mg_trial_listeners(struct lua_State *L);
 /* The gateway at a stack place, or NULL. */
 struct mg_sim_gateway *mg_trial_gateway_at(struct lua_State *L, int index);
 /* The listener that a request comes in by, from the spec's `listener` (name or address) and scheme: its settings. Raises. */

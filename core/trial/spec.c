@@ -262,7 +262,7 @@ static int colour(lua_State *L)
     const char *name = luaL_checkstring(L, 1), *no = getenv("NO_COLOR");
     bool wanted = isatty(STDOUT_FILENO) && !(no && *no);
 
-    lua_pushstring(L, !wanted ? "" : strcmp(name, "red") == 0 ? "\033[31m" : strcmp(name, "green") == 0 ? "\033[32m" : "\033[0m");
+    lua_pushstring(L, !wanted ? "" : strcmp(name, "red") == 0 ? "\033[31m" : strcmp(name, "green") == 0 ? "\033[32m" : strcmp(name, "yellow") == 0 ? "\033[33m" : "\033[0m");
     return 1;
 }
 
@@ -277,8 +277,9 @@ static const luaL_Reg natives[] = {
     { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
     { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "wall_ms", wall_ms }, { "seed", seed },
     { "source_line", source_line }, { "files", files }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
-    { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "plugins", add_plugins },
-    { "tape", mg_trial_tape }, { NULL, NULL }
+    { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "listeners", mg_trial_listeners }, { "plugins", add_plugins },
+    { "tape", mg_trial_tape }, { "spool", mg_trial_spool }, { "recording", mg_trial_recording },
+    { "recording_bytes", mg_trial_recording_bytes }, { "spooled", mg_trial_spooled }, { NULL, NULL }
 };
 
 /* ---- one file ---- */
@@ -389,6 +390,9 @@ void mg_trial_close(struct mg_trial *t)
     if (t->worker.loop.owner)
         mg_worker_deinit(&t->worker);
     mg_tape_free(t->tape);
+    mg_spool_close(&t->spool);
+    if (t->recording)
+        fclose(t->recording);
     mg_store_unref(t->store);
     if (t->registry)
         mg_registry_free(t->registry);

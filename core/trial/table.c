@@ -56,7 +56,7 @@ void mg_sim_take_pieces(struct mg_sim *sim, int side)
         p = luaL_checklstring(L, -1, &n);
         if (pieces->n == TRIAL_PIECES_MAX)
             luaL_error(L, "body: at most %d pieces", TRIAL_PIECES_MAX);
-        pieces->at[pieces->n] = mg_arena_copy(&sim->x->arena, p, n);
+        pieces->at[pieces->n] = mg_arena_copy(&sim->snapshot.arena, p, n);
         if (!pieces->at[pieces->n].p)
             luaL_error(L, "body: over the exchange's memory");
         pieces->pause_ms[pieces->n++] = pause_ms;

@@ -357,6 +357,25 @@ int mg_consumer_group_at(struct mg_x *x, int i, struct mg_str *out);
 int mg_consumer_in_group(struct mg_x *x, const char *group, size_t group_n);
 int mg_consumer_meta(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
 
+/* ---- verdicts of a plugin's own ---------------------------------------------------------------- */
+/* A recording (docs/record.md) has no secrets in it, and a replay does not know what a plugin remembers of earlier requests.
+ * So what a plugin finds out by itself from either (a signature that it verified, a proof that it kept) it has noted, and takes as
+ * it was when the exchange is run again:
+ *
+ *     if (mg_recall(x, "signature", 9, &is_good) != 0) {
+ *         is_good = verify(token, key);
+ *         mg_note(x, "signature", 9, is_good);
+ *     }
+ *
+ * What is asked by mg_credential_find, mg_password_verify, mg_cache_*… is noted by itself. When nobody records it costs a
+ * branch. Any phase; worker thread. */
+
+/* 0 and *value: it was noted then. MG_ENOENT: find out. `what` (1 to 128 bytes): which verdict, the same for both calls; several of one
+ * name are told apart by their order. MG_EINVAL, MG_EENDED. */
+int mg_recall(struct mg_x *x, const char *what, size_t what_n, int64_t *value);
+/* What was found out after an mg_recall that gave MG_ENOENT. 0, MG_EINVAL, MG_EENDED. */
+int mg_note(struct mg_x *x, const char *what, size_t what_n, int64_t value);
+
 /* ---- ctx: named values of one exchange, shared by all plugins ------------------------------- */
 
 enum mg_kind { MG_NIL = 0, MG_BOOLEAN = 1, MG_DOUBLE = 2, MG_TEXT = 3 };

@@ -565,6 +565,20 @@ end
 -- This exchange belongs to that credential's consumer from now on.
 function methods.authenticate(x, credential) check(C.mg_consumer_set_credential(x, credential), "x:authenticate") end
 
+-- What was noted under that name when this exchange was recorded: a number (1 and 0 for true and false); nil: find out, then x:note(what, value).
+-- For what a plugin decides from a secret, or remembers of earlier requests (docs/record.md).
+local recalled = ffi.new "int64_t[1]"
+function methods.recall(x, what)
+  local rc = C.mg_recall(x, what, #what, recalled)
+  if rc == NOENT then return nil end
+  if rc < 0 then return fail(rc, "x:recall") end
+  return tonumber(recalled[0])
+end
+function methods.note(x, what, value)
+  if value == true then value = 1 elseif not value then value = 0 end
+  check(C.mg_note(x, what, #what, value), "x:note")
+end
+
 local spans = { total = 0, upstream = 1, connect = 2, first_byte = 3, gateway = 4 }
 local counts = { bytes_in = 0, bytes_out = 1, body_in = 2, body_out = 3, upstream_in = 4, upstream_out = 5, tries = 6 }
 -- Microseconds; nil when that has not begun.

@@ -145,7 +145,7 @@ static struct proof *set_of(struct worker *w, const uint8_t mac[DIGEST])
     return &w->proofs[(h & (w->sets - 1)) * WAYS];
 }
 
-static bool was_right(struct worker *w, const uint8_t mac[DIGEST])
+static bool is_remembered(struct worker *w, const uint8_t mac[DIGEST])
 {
     const struct proof *set;
     int64_t now;
@@ -158,6 +158,18 @@ static bool was_right(struct worker *w, const uint8_t mac[DIGEST])
         if (set[i].until_us > now && mg_equal((const char *)set[i].mac, DIGEST, (const char *)mac, DIGEST))
             return true;
     return false;
+}
+
+/* What this worker remembers is not in a recording: that it did is. */
+static bool was_right(struct mg_x *x, struct worker *w, const uint8_t mac[DIGEST])
+{
+    int64_t yes;
+
+    if (mg_recall(x, "basic-auth remembered", 21, &yes) != 0) {
+        yes = is_remembered(w, mac);
+        mg_note(x, "basic-auth remembered", 21, yes);
+    }
+    return yes != 0;
 }
 
 static void remember(const struct conf *c, struct worker *w, const uint8_t mac[DIGEST])
@@ -270,7 +282,7 @@ static enum mg_verdict accept(struct mg_x *x, const struct instance *in, int cre
 }
 
 /* "sha256:SALT:HEX": is HEX the digest of salt and password, one after the other? */
-static bool matches_sha256(struct mg_str hash, struct mg_str password)
+static bool is_sha256_of(struct mg_str hash, struct mg_str password)
 {
     char text[ENCODED_MAX + PAIR_MAX];
     size_t salt_n = hash.n - 7 - 1 - 64;
@@ -285,6 +297,17 @@ static bool matches_sha256(struct mg_str hash, struct mg_str password)
     return is_right;
 }
 
+static bool matches_sha256(struct mg_x *x, struct mg_str hash, struct mg_str password)
+{
+    int64_t yes;
+
+    if (mg_recall(x, "basic-auth password", 19, &yes) != 0) {
+        yes = is_sha256_of(hash, password);
+        mg_note(x, "basic-auth password", 19, yes);
+    }
+    return yes != 0;
+}
+
 static enum mg_verdict verify(struct mg_x *x, const struct instance *in, struct worker *w, int credential, struct mg_str password)
 {
     const struct password *known = credential >= 0 ? mg_credential_conf(x, credential) : NULL;
@@ -293,13 +316,13 @@ static enum mg_verdict verify(struct mg_x *x, const struct instance *in, struct 
     int rc;
 
     if (hash.n > 7 && !memcmp(hash.p, "sha256:", 7))
-        rc = matches_sha256(hash, password);
+        rc = matches_sha256(x, hash, password);
     else {
         a = mg_x_local(x, sizeof(*a));
         if (!a || !make_mac(in, hash, password, a->mac))
             return MG_ERROR;
         a->credential = known ? credential : -1;
-        if (known && was_right(w, a->mac))
+        if (known && was_right(x, w, a->mac))
             return accept(x, in, credential);
         rc = mg_password_verify(x, hash.p, hash.n, password.p, password.n);
         if (rc == MG_EBUSY)
