@@ -1,3 +1,4 @@
+#include "script/stack.h"
 #include "script/host.h"
 #include "script/embedded.h"
 #include "base/alloc.h"
@@ -141,6 +142,12 @@ static void open_libraries(struct mg_vm *vm, void *arg)
     lua_call(vm->L, 1, 0);
 }
 
+static int stack_is_low(lua_State *L)
+{
+    lua_pushboolean(L, mg_stack_is_low());
+    return 1;
+}
+
 /* host.lua runs first, with the unrestricted libraries; it requires the rest. Then comes the config's environment,
  * and host.wrap puts itself around what must change once the VM is live. */
 static void open_body(struct mg_vm *vm, void *arg)
@@ -163,7 +170,8 @@ static void open_body(struct mg_vm *vm, void *arg)
         lua_pushlstring(L, vm->script->config->folder.p, vm->script->config->folder.n);
     else
         lua_pushnil(L);
-    lua_call(L, 3, 1);
+    lua_pushcfunction(L, stack_is_low);
+    lua_call(L, 4, 1);
     lua_getfield(L, -1, "WAIT");
     vm->wait_mark = lua_topointer(L, -1);
     lua_getfield(L, -2, "RESPOND");

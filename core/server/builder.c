@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include "server/gateway.h"
 #include "server/crash.h"
-
-enum { STACK_BYTES = 2 * 1024 * 1024 }; /* the Lua parser and compiler recurse */
+#include "script/stack.h"
 
 struct mg_builder {
     struct mg_worker *control;
@@ -84,7 +83,7 @@ struct mg_builder *mg_builder_new(struct mg_worker *control, struct mg_error *er
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->has_job, NULL);
     pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_attr_setstacksize(&attr, MG_STACK_BYTES);
     mg_crash_mask(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     rc = pthread_create(&b->thread, &attr, run, b);

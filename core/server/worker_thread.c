@@ -12,6 +12,7 @@
 #include "plugin/alarm.h"
 #include "proxy/proxy.h"
 #include "record/record.h"
+#include "script/stack.h"
 #include "server/crash.h"
 #include "server/gateway.h"
 #include "server/instances.h"
@@ -112,7 +113,7 @@ static void run(void *arg)
 
 int mg_thread_start(struct mg_thread *t)
 {
-    uv_thread_options_t options = { .flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_WORKER_STACK };
+    uv_thread_options_t options = { .flags = UV_THREAD_HAS_STACK_SIZE, .stack_size = MG_STACK_BYTES };
     sigset_t old;
     int rc;
 

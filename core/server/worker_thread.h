@@ -8,7 +8,7 @@
 #include "server/instances.h"
 #include "server/listeners.h"
 
-enum { MG_WORKER_STACK = 512 * 1024, MG_THREAD_JOIN_MS = 15000 }; /* how long a stop waits for a worker's thread */
+enum { MG_THREAD_JOIN_MS = 15000 }; /* how long a stop waits for a worker's thread */
 
 struct mg_gateway;
 

@@ -1,9 +1,10 @@
 -- host.lua - the Lua half of core/script: runs first in every VM, and gives the host what it calls.
 --
--- Arguments: pdk.h as the FFI reads it, the address of struct mg_script_now (core/script/host.h), and the config's folder (or nil).
+-- Arguments: pdk.h as the FFI reads it, the address of struct mg_script_now (core/script/host.h), the config's folder (or nil), and a
+-- function: is the C stack low (core/script/stack.h)?
 -- The other files of this folder find what they share in the table that this one returns.
 
-local cdef, now_address, folder = ...
+local cdef, now_address, folder, stack_is_low = ...
 local ffi = require "ffi"
 
 ffi.cdef(cdef)
@@ -84,8 +85,14 @@ end
 
 local WAIT = host.WAIT
 
+-- A coroutine that would leave too little of the C stack is not gone on with.
+local function go_on(co, ...)
+  if stack_is_low() then return false, "C stack overflow" end
+  return resume(co, ...)
+end
+
 -- As they are, before a plugin's own coroutines are wrapped (below).
-host.resume, host.yield = resume, yield
+host.resume, host.yield = go_on, yield
 
 -- To be called before an operation is started.
 function host.must_wait(what)
@@ -111,7 +118,7 @@ local function passed(co, ok, mark, ...)
   if ok and mark == WAIT then return pass(co, yield(WAIT, ...)) end
   return ok, mark, ...
 end
-pass = function(co, ...) return passed(co, resume(co, ...)) end
+pass = function(co, ...) return passed(co, go_on(co, ...)) end
 
 local function unwrap(ok, ...)
   if not ok then error((...), 0) end
@@ -123,6 +130,15 @@ local function wrap_coroutines()
   coroutine.wrap = function(fn)
     local co = create(fn)
     return function(...) return unwrap(pass(co, ...)) end
+  end
+end
+
+-- Its frame is the one that is larger than what LuaJIT's own bound allows for.
+local function wrap_gsub()
+  local gsub = string.gsub
+  string.gsub = function(s, pattern, by, most)
+    if type(by) ~= "string" and stack_is_low() then error("C stack overflow", 2) end
+    return gsub(s, pattern, by, most)
   end
 end
 
@@ -237,6 +253,7 @@ function host.wrap()
     return known(name)
   end
   wrap_coroutines()
+  wrap_gsub()
   -- Plugins are the operator's own code: those that want FFI itself may have it.
   package.preload.ffi = function() return ffi end
 end

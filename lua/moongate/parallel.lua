@@ -25,7 +25,8 @@ local function take(member, ok, a, b, c)
       member.op, member.inner = b, c
       return
     end
-    ok, a, b = false, "a function may not call coroutine.yield outside a coroutine of its own", nil
+    if ok then a = "a function may not call coroutine.yield outside a coroutine of its own" end
+    ok, b = false, nil
   end
   member.is_over, member.op, member.inner = true, nil, nil
   if not ok then

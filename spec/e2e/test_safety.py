@@ -507,3 +507,25 @@ def test_what_plugins_cost_is_counted_by_entry_and_goes_on_over_reloads(gateway,
     assert figures(g, "calls_total")[("hungry", "hungry", "a")] == 21
     mine = [p for p in g.status()["plugins"] if p["plugin"] == "fails"]
     assert [(p["entry"], p["route"], p["calls"], p["errors"]) for p in mine] == [("fails", "a", 21, 3)]
+
+
+@pytest.mark.parametrize("code", [
+    "local function f() return coroutine.wrap(f)() end f()",
+    "local function f() return (string.gsub('a', 'a', f)) end f()",
+    "local function f() return (('a'):gsub('a', setmetatable({}, { __index = f }))) end f()",
+    "local function f() return (('a'):gsub('a', function() return coroutine.wrap(f)() end)) end f()",
+    "local function f() table.sort({ 3, 2, 1 }, f) return true end f()",
+    "local t t = setmetatable({}, { __tostring = function() return string.format('%s', t) end }) tostring(t)",
+    "local function f() return mg.timeout(1000, f) end f()",
+    "local function f() local _, errors = mg.all { f } error(errors and errors[1] or 'went well', 0) end f()",
+])
+def test_a_recursion_without_end_is_an_error_of_the_script_and_no_crash(gateway, code):
+    g = gateway(f"""local mg = require "moongate"
+      return {{ listen = "127.0.0.1:0", admin = "127.0.0.1:0", routes = {{ {{ "a", path = "/*", plugins = {{ {{ on_request = function(x)
+        local ok, why = pcall(function() {code} end)
+        return x:respond(200, tostring(ok) .. " " .. tostring(why))
+      end }} }} }} }} }}""")
+    for _ in range(2):
+        said = g.ask().body.decode()
+        assert said.startswith("false") and "stack overflow" in said, said
+    assert g.status()["crashes"] == []
