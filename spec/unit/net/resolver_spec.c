@@ -96,6 +96,7 @@ static void note(void *arg, int status, const struct mg_address *addrs, size_t n
     a->n = n;
     a->ttl_s = ttl_s;
     memcpy(a->addrs, addrs, n * sizeof(addrs[0]));
+    uv_stop(&loop.uv); /* nobody polls for more */
 }
 
 static int set_up(void **state)
