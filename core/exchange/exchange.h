@@ -88,6 +88,7 @@ struct mg_body {
     uint16_t sets;                  /* how often mg_body_set was called */
     bool observed_gather;           /* only observed entries (mode = "observe") asked for it: it goes on framed as it came */
     bool in_feed;                   /* the piece in hand is the feed's */
+    bool in_decoded;                /* it comes from the decoder (plugin/recode.h) */
     struct mg_feed *feed;           /* where the body comes from, when not from its sender; NULL */
     struct mg_body_more *more;      /* of a body that is more than pieces passing by (plugin/body.h); else NULL */
 };

@@ -1,4 +1,4 @@
-/* coding.h - content codings taken off: gzip, deflate, br, zstd, and several one after the other.
+/* coding.h - content codings taken off and put on: gzip, deflate, br, zstd; off also several one after the other.
  *
  * Content-Encoding lists codings in the order in which they were applied, so a decoder is a row of stages that pull from
  * each other: the last coding reads the caller's bytes, the first one gives the text. Nothing is held back but a stage's own
@@ -34,5 +34,24 @@ int mg_decoder_end(const struct mg_decoder *d);
 
 /* Would mg_decoder_new find work to do? 1, 0, or MG_ENOENT as it would. */
 int mg_coding_is_known(struct mg_str codings);
+
+/* ---- putting one on (encode.c) ---- */
+
+enum mg_coding { MG_CODING_NONE = 0, MG_CODING_GZIP, MG_CODING_DEFLATE, MG_CODING_BR, MG_CODING_ZSTD };
+/* By name, without regard to case; MG_CODING_NONE: no such coding. */
+enum mg_coding mg_coding_named(struct mg_str name);
+const char *mg_coding_name(enum mg_coding coding);
+/* Does an Accept-Encoding of this value take the coding? One that is empty takes none. */
+bool mg_coding_accepted(struct mg_str accept, enum mg_coding coding);
+
+/* What has been given is taken whole before more is given, like a decoder's; windows are small (at most 512 KiB, and about twice
+ * that in all), as there is one for each exchange. */
+struct mg_encoder;
+enum mg_encode { MG_ENCODE_MORE, MG_ENCODE_FLUSH /* all that was given comes out */, MG_ENCODE_END };
+struct mg_encoder *mg_encoder_new(enum mg_coding coding); /* NULL when out of memory */
+void mg_encoder_free(struct mg_encoder *e);               /* NULL is fine */
+void mg_encoder_give(struct mg_encoder *e, struct mg_str in, enum mg_encode how); /* borrowed until it is used up */
+/* *n 0: all is out that is to come. 0 or MG_ENOMEM. */
+int mg_encoder_take(struct mg_encoder *e, char *out, size_t room, size_t *n);
 
 #endif

@@ -5,6 +5,7 @@
 #include "http/coding.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "plugin/recode.h"
 
 #include <stdio.h>
 
@@ -73,7 +74,7 @@ static bool is_here(const struct mg_exchange *x, int side, struct mg_str *whole)
         return false;
     if (side == MG_RESPONSE && x->source != MG_SOURCE_UPSTREAM) {
         *whole = x->answer;
-        return true;
+        return !mg_decoding_of(&x->body[side]);
     }
     return is_empty(x, side);
 }
@@ -144,7 +145,7 @@ static int read_first(struct mg_exchange *x, struct mg_body *b, int side, int ov
         return is_there(x, b, side, over);
     }
     rc = start(x, b, over);
-    if (rc || b->limit <= 0 || !head || head->framing != MG_BODY_LENGTH || head->length <= b->limit)
+    if (rc || b->limit <= 0 || !head || head->framing != MG_BODY_LENGTH || head->length <= b->limit || mg_decoding_of(b))
         return rc;
     if (over == MG_OVER_REFUSE || over == MG_OVER_SPILL) { /* it says so itself: not a byte need be read */
         b->gather = MG_GATHER_REFUSED;
@@ -329,6 +330,8 @@ int64_t mg_body_length(struct mg_x *h, int side)
     head = head_of(x, side);
     if (is_empty(x, side))
         return 0;
+    if (mg_decoding_of(b))
+        return -1;
     return head->framing == MG_BODY_LENGTH ? head->length : -1;
 }
 

@@ -2,6 +2,7 @@
 #include "pdk/call.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "plugin/pull.h"
 #include "service/spill.h"
 
 static bool is_side(int side)
@@ -113,6 +114,8 @@ int mg_body_finish(struct mg_x *h, int side, int status)
         return rc;
     f->finished = status == 0;
     f->failed = status != 0;
+    if (f == x->body[side].feed && mg_pull_of(&x->body[side]))
+        mg_pull_of(&x->body[side])->is_over = true; /* what it has not walked through is dropped */
     mg_exchange_queue(x);
     return 0;
 }

@@ -7,6 +7,8 @@
 #include "plugin/step.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "plugin/pull.h"
+#include "plugin/recode.h"
 
 #include <stdlib.h>
 
@@ -123,13 +125,28 @@ static bool collects(const struct mg_body *b)
     return b->gather == MG_GATHER_ASKED || (b->gather == MG_GATHER_OVER && !b->whole_out);
 }
 
+/* Is the piece in hand on its way to the decoder? What a plugin made of the body stands behind it. */
+static struct mg_decoding *before_decoder(const struct mg_body *b)
+{
+    struct mg_decoding *d = mg_decoding_of(b);
+
+    if (!d || b->in_decoded || b->in_feed || (b->in_whole && (b->replaced || d->passed_whole)))
+        return NULL;
+    if (!b->in_whole && b->gather == MG_GATHER_OVER && !b->whole_out && !d->passed_whole)
+        return NULL; /* behind what was gathered before it, which goes first */
+    return d;
+}
+
 /* The places that the piece in hand passes now: [*from, *to). */
 static void places(const struct mg_body *b, int side, unsigned *from, unsigned *to)
 {
     unsigned asked = mg_chain_place(side, b->gather_entry);
+    const struct mg_decoding *d = before_decoder(b);
 
-    *from = b->in_whole ? b->whole_at : b->in_feed ? b->feed->at : 0;
-    if (b->in_whole)
+    *from = b->in_whole ? b->whole_at : b->in_feed ? b->feed->at : b->in_decoded ? mg_decoding_of(b)->at : 0;
+    if (d)
+        *to = d->at;
+    else if (b->in_whole)
         *to = b->gather == MG_GATHER_ASKED ? asked : MG_ENTRIES_MAX;
     else if (b->replaced && !b->in_feed)
         *to = b->drop_at;
@@ -169,7 +186,7 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
     size_t at = again ? 0 : b->whole.n;
 
     b->held = true;
-    b->in_whole = b->in_feed = false;
+    b->in_whole = b->in_feed = b->in_decoded = false;
     if (b->over == MG_OVER_SPILL)
         at += (size_t)mg_body_spill_bytes(b);
     if (b->limit > 0 && at + b->piece.n > (size_t)b->limit && (b->over == MG_OVER_REFUSE || b->over == MG_OVER_SPILL)) {
@@ -200,9 +217,42 @@ static enum mg_verdict collect(struct mg_exchange *x, struct mg_body *b, int sid
     return MG_CONTINUE;
 }
 
+/* At the decoder: it goes on from there as text, when that is wanted. */
+static enum mg_verdict enter_decoder(struct mg_body *b, struct mg_decoding *d)
+{
+    b->held = true;
+    if (b->in_whole) {
+        b->in_whole = false;
+        b->whole_out = b->gather != MG_GATHER_ASKED;
+        b->whole.n = 0;
+    }
+    if (mg_decoding_give(d, b->piece, b->last)) {
+        mg_logf(MG_LOG_ERROR, "out of memory for a body that is being decoded");
+        return MG_ERROR;
+    }
+    return MG_CONTINUE;
+}
+
+/* Of a body that another takes the place of. */
+static enum mg_verdict drop(struct mg_exchange *x, struct mg_body *b)
+{
+    struct mg_pull *p = mg_pull_of(b);
+
+    b->held = true;
+    b->in_decoded = false;
+    if (!p || !mg_pull_give(x, p, b->piece, b->last))
+        return MG_CONTINUE;
+    mg_logf(MG_LOG_ERROR, "out of memory for a body that a plugin walks through");
+    return MG_ERROR;
+}
+
 /* Past the last step that may see it. */
 static enum mg_verdict arrive(struct mg_exchange *x, struct mg_body *b, int side)
 {
+    struct mg_decoding *d = before_decoder(b);
+
+    if (d)
+        return enter_decoder(b, d);
     if (b->in_whole) {
         if (b->gather == MG_GATHER_ASKED)
             return collect(x, b, side);
@@ -210,14 +260,23 @@ static enum mg_verdict arrive(struct mg_exchange *x, struct mg_body *b, int side
         b->whole_out = true;
         return MG_CONTINUE;
     }
-    if (b->replaced && !b->in_feed) {
-        b->held = true;
-        return MG_CONTINUE;
-    }
-    if (collects(b))
+    if (b->replaced && !b->in_feed)
+        return drop(x, b);
+    if (collects(b)) {
+        if (b->in_decoded)
+            mg_decoding_of(b)->passed_whole = true;
         return collect(x, b, side);
-    b->in_feed = false;
+    }
+    b->in_feed = b->in_decoded = false;
     return MG_CONTINUE;
+}
+
+/* What goes out may have to be encoded. */
+static enum mg_verdict leave(struct mg_exchange *x, struct mg_body *b, int side)
+{
+    enum mg_verdict v = arrive(x, b, side);
+
+    return v == MG_CONTINUE && !b->held && b->more && b->more->encode ? mg_encoding_piece(x, b) : v;
 }
 
 enum mg_verdict mg_body_flow(struct mg_exchange *x, int side)
@@ -250,7 +309,7 @@ enum mg_verdict mg_body_flow(struct mg_exchange *x, int side)
         if (v != MG_CONTINUE)
             return v;
     }
-    return arrive(x, b, side);
+    return leave(x, b, side);
 }
 
 static enum mg_verdict resume(struct mg_exchange *x, int side)

@@ -17,6 +17,9 @@ struct mg_body_more {
     int part_op;                    /* who waits for a part of it */
     int64_t part_at;
     struct mg_str part;
+    struct mg_decoding *decode;     /* plugin/recode.h; NULL */
+    struct mg_encoding *encode;
+    struct mg_pull *pull;           /* plugin/pull.h; NULL */
     struct mg_json *json;           /* the document that all share, the arena's; NULL: not read yet */
 };
 /* NULL over budget. */
@@ -35,6 +38,8 @@ void mg_body_changed(struct mg_body *b);
 int mg_body_coding(struct mg_exchange *x, int side, struct mg_str *out);
 /* The body goes out as plain text: Content-Encoding and the digests of its bytes go, a strong ETag becomes a weak one. */
 int mg_body_now_plain(struct mg_exchange *x, int side);
+/* The same for a head of one's own. */
+int mg_body_head_plain(struct mg_exchange *x, int side, struct mg_head *head);
 /* The asker's mg_body_read_plain cannot be granted, for `error`: is the body refused (noted in b), or is the asker told? */
 bool mg_body_refuses(struct mg_body *b, int error);
 /* `whole` is what it holds up to byte `at`, then s (which may lie in it). 0 or MG_ENOMEM. */

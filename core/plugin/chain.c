@@ -1,5 +1,6 @@
 /* chain.c - compiling a chain, and walking the phases of heads. Bodies: body.c. One call: step.c. */
 #include "plugin/step.h"
+#include "plugin/pull.h"
 
 _Thread_local struct mg_calling mg_calling;
 
@@ -110,6 +111,8 @@ static enum mg_verdict step_done(struct mg_exchange *x, enum mg_verdict v)
 {
     x->is_waiting = v == MG_WAIT;
     if (v != MG_WAIT) {
+        if (x->body[MG_REQUEST].more || x->body[MG_RESPONSE].more)
+            mg_pull_settle(x, x->phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST, x->entry);
         x->step++;
         return v;
     }

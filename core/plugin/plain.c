@@ -154,17 +154,21 @@ static int weaken_etag(struct mg_exchange *x, struct mg_headers *h)
     return 0;
 }
 
-int mg_body_now_plain(struct mg_exchange *x, int side)
+int mg_body_head_plain(struct mg_exchange *x, int side, struct mg_head *head)
 {
-    static const char *const digests[] = { "content-md5", "digest", "content-digest", "repr-digest" };
-    struct mg_head *head = head_of(x, side);
+    static const char *const digests[] = { "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges" };
 
-    if (!head)
-        return 0;
     mg_headers_remove_id(&head->headers, MG_H_CONTENT_ENCODING);
     for (size_t i = 0; i < sizeof digests / sizeof digests[0]; i++)
         mg_headers_remove(&head->headers, mg_str_c(digests[i]));
     return side == MG_RESPONSE ? weaken_etag(x, &head->headers) : 0;
+}
+
+int mg_body_now_plain(struct mg_exchange *x, int side)
+{
+    struct mg_head *head = head_of(x, side);
+
+    return head ? mg_body_head_plain(x, side, head) : 0;
 }
 
 /* ---- refusing ---- */

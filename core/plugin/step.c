@@ -1,5 +1,6 @@
 /* step.c - one call into a plugin, and what its verdict is worth. */
 #include "plugin/watch.h"
+#include "plugin/pull.h"
 #include "exchange/account.h"
 #include "pdk/problem.h"
 #include "script/script.h"
@@ -99,7 +100,7 @@ static enum mg_verdict fail(struct mg_exchange *x, const struct mg_chain_entry *
         mg_account_add(&x->worker->accounts[e->account].errors, 1);
     if (x->trace)
         mg_trace_why(x, mg_str_c(why));
-    if (!e->continue_on_error || e->observe || phase == MG_ON_STREAM)
+    if (!e->continue_on_error || e->observe || phase == MG_ON_STREAM || (!is_body(phase) && mg_pull_has_spent(x)))
         return MG_ERROR;
     if (is_body(phase))
         b->piece = b->before;

@@ -4,6 +4,7 @@
 #include "plugin/step.h"
 #include "plugin/body.h"
 #include "plugin/kept.h"
+#include "plugin/recode.h"
 
 #include <stdlib.h>
 
@@ -81,6 +82,7 @@ void mg_undo_apply(struct mg_exchange *x)
         return;
     x->undo = NULL;
     mg_kept_put_back(x, &u->was);
+    mg_recode_undo(x);
     for (int side = MG_REQUEST; side <= MG_RESPONSE; side++)
         restore_body(u, side, &x->body[side]);
 }

@@ -2,6 +2,8 @@
 #include "proxy/run.h"
 #include "pdk/problem.h"
 #include "plugin/feed.h"
+#include "plugin/pull.h"
+#include "plugin/recode.h"
 
 #include <stdio.h>
 
@@ -28,6 +30,9 @@ static struct mg_head *take_over(struct mg_exchange *x, int status, int source)
     if (x->body[MG_REQUEST].gather == MG_GATHER_ASKED)
         x->body[MG_REQUEST].gather = MG_GATHER_NO;
     x->body[MG_RESPONSE].feed = NULL;
+    mg_body_renewed(&x->body[MG_RESPONSE]);
+    if (mg_pull_of(&x->body[MG_REQUEST]))
+        mg_pull_of(&x->body[MG_REQUEST])->is_over = true;
     x->body[MG_RESPONSE].got_end = false;
     x->body[MG_RESPONSE].gather = MG_GATHER_NO;
     x->body[MG_RESPONSE].replaced = false;

@@ -7,6 +7,8 @@
 #include "proxy/traces.h"
 #include "plugin/body.h"
 #include "plugin/feed.h"
+#include "plugin/pull.h"
+#include "plugin/recode.h"
 #include "record/record.h"
 
 enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written at once */
@@ -14,7 +16,7 @@ enum { SMALL_PIECE = 4096 }; /* gathered with what follows, rather than written 
 static bool has_steps(const struct mg_exchange *x, int side)
 {
     return mg_chain_has(x, side == MG_REQUEST ? MG_ON_REQUEST_BODY : MG_ON_RESPONSE_BODY) ||
-           x->body[side].gather || x->body[side].replaced;
+           x->body[side].gather || x->body[side].replaced || x->body[side].more;
 }
 
 /* Is the body one whole text by the chain's doing? What only observed entries gathered goes on framed as it came. */
@@ -103,9 +105,9 @@ void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last)
         mg_run_fail(x, 413, NULL, "The request body is larger than this route takes.");
         return;
     }
-    if (b->ended || (bytes.n == 0 && !last))
+    if ((b->ended && !mg_pull_of(b)) || (bytes.n == 0 && !last))
         return;
-    if (b->gather != MG_GATHER_ASKED && (x->state < MG_ST_RECEIVE || !x->up)) {
+    if (b->gather != MG_GATHER_ASKED && (x->state < MG_ST_RECEIVE || !x->up) && !mg_pull_of(b)) {
         mg_pieces_request_flow(x); /* nobody wants it yet, or any more */
         return;
     }
@@ -123,6 +125,18 @@ static void frame_feed(const struct mg_body *b, struct mg_head *head)
         head->length = mg_body_spill_bytes(b);
 }
 
+/* What the length will be, as far as it is known; -1. */
+static int64_t length_of(const struct mg_head *head)
+{
+    return head->framing == MG_BODY_LENGTH ? head->length : head->framing == MG_BODY_NONE ? 0 : -1;
+}
+
+/* Text comes out of the decoder, of whatever length: unless it is gathered behind it. */
+static bool is_decoded(const struct mg_body *b)
+{
+    return mg_decoding_of(b) && !is_whole(b);
+}
+
 void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
 {
     struct mg_body *b = &x->body[MG_REQUEST];
@@ -132,11 +146,13 @@ void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
     } else if (is_whole(b)) {
         if (out->framing == MG_BODY_NONE && !b->whole.n)
             return;
-        out->framing = MG_BODY_LENGTH;
+        out->framing = b->trailers ? MG_BODY_STREAM : MG_BODY_LENGTH;
         out->length = (int64_t)b->whole.n;
-        if (b->trailers)
-            out->framing = MG_BODY_STREAM;
+    } else if (is_decoded(b) && out->framing != MG_BODY_NONE) {
+        out->framing = MG_BODY_STREAM;
     }
+    if (mg_encoding_begin(x, MG_REQUEST, out, length_of(out)))
+        out->framing = MG_BODY_STREAM;
 }
 
 void mg_pieces_begin_request(struct mg_exchange *x)
@@ -146,7 +162,7 @@ void mg_pieces_begin_request(struct mg_exchange *x)
     if (mg_chain_has_whole(b)) {
         if (passed(x, MG_REQUEST, mg_chain_run_whole(x, MG_REQUEST)))
             request_out(x);
-    } else if (b->got_end && !b->ended && !b->feed) {
+    } else if (b->got_end && !b->ended && !b->feed && !mg_decoding_has_end(b)) {
         request_piece(x, mg_str(NULL, 0), true);
     }
     if (x->state == MG_ST_RECEIVE && !b->ended)
@@ -160,11 +176,11 @@ static void request_out(struct mg_exchange *x);
 static void response_out(struct mg_exchange *x);
 
 /* Somebody would take a piece now: the receiver, or an entry that wants the body whole. */
-static bool wants_feed(const struct mg_exchange *x, int side)
+static bool wants_piece(const struct mg_exchange *x, int side)
 {
     const struct mg_body *b = &x->body[side];
 
-    if (!b->feed || b->waiting || b->ended || x->state >= MG_ST_LOG)
+    if (b->waiting || b->ended || x->state >= MG_ST_LOG)
         return false;
     if (b->gather == MG_GATHER_ASKED && (side == MG_REQUEST ? x->state < MG_ST_RECEIVE : x->state == MG_ST_RESPOND))
         return true;
@@ -173,16 +189,54 @@ static bool wants_feed(const struct mg_exchange *x, int side)
     return side == MG_REQUEST ? x->state >= MG_ST_RECEIVE && x->up && !x->up_full : x->state == MG_ST_STREAM && !x->down_full;
 }
 
+static void piece_out(struct mg_exchange *x, int side)
+{
+    if (side == MG_REQUEST)
+        request_out(x);
+    else
+        response_out(x);
+}
+
 static void run_feed(struct mg_exchange *x, int side)
 {
-    while (wants_feed(x, side) && mg_feed_ready(x, side)) {
-        if (!passed(x, side, mg_chain_run_feed(x, side)))
-            continue;
-        if (side == MG_REQUEST)
-            request_out(x);
-        else
-            response_out(x);
-    }
+    while (x->body[side].feed && wants_piece(x, side) && mg_feed_ready(x, side))
+        if (passed(x, side, mg_chain_run_feed(x, side)))
+            piece_out(x, side);
+}
+
+/* What the decoder gives goes to whoever gets the sender's pieces: of a replaced body to the walker, or it is dropped. */
+static bool wants_decoded(const struct mg_exchange *x, int side)
+{
+    const struct mg_body *b = &x->body[side];
+
+    if (!b->replaced)
+        return wants_piece(x, side);
+    if (b->waiting || x->state >= MG_ST_LOG)
+        return false;
+    if (mg_pull_of(b))
+        return !mg_pull_is_full(b);
+    return side == MG_REQUEST ? x->state >= MG_ST_RECEIVE && x->up : x->state == MG_ST_STREAM;
+}
+
+static void run_decoded(struct mg_exchange *x, int side)
+{
+    while (wants_decoded(x, side) && mg_decoding_ready(&x->body[side]))
+        if (passed(x, side, mg_chain_run_decoded(x, side)))
+            piece_out(x, side);
+}
+
+/* The end came before anybody asked for the body, and not a byte with it: whoever asks now is to hear of it. */
+static bool end_is_due(const struct mg_exchange *x, int side)
+{
+    const struct mg_body *b = &x->body[side];
+    struct mg_pull *p = mg_pull_of(b);
+
+    if (b->waiting || mg_decoding_has_end(b))
+        return false;
+    if (p)
+        return !p->last && !p->error;
+    return b->gather == MG_GATHER_ASKED && !b->feed && !(b->more && b->more->spill_last) &&
+           (side == MG_REQUEST ? x->state < MG_ST_RECEIVE : x->state == MG_ST_RESPOND);
 }
 
 /* The disk has taken what it was given, or not. */
@@ -211,6 +265,16 @@ void mg_pieces_feeds(struct mg_exchange *x)
         mg_run_fail(x, 500, "plugin_error", NULL);
     run_feed(x, MG_REQUEST);
     run_feed(x, MG_RESPONSE);
+    if (mg_pull_of(&x->body[MG_REQUEST]))
+        mg_pieces_request_flow(x);
+    if (mg_pull_of(&x->body[MG_RESPONSE]))
+        mg_pieces_response_flow(x);
+}
+
+/* Somebody on the way has as much as he holds. */
+static bool is_stopped(const struct mg_body *b)
+{
+    return mg_body_spill_is_full(b) || mg_decoding_is_full(b) || mg_pull_is_full(b);
 }
 
 void mg_pieces_request_flow(struct mg_exchange *x)
@@ -220,16 +284,18 @@ void mg_pieces_request_flow(struct mg_exchange *x)
     struct mg_client *c = x->client;
     bool wanted;
 
+    if (b->more)
+        run_decoded(x, MG_REQUEST);
     if (b->feed)
         run_feed(x, MG_REQUEST);
     if (!down || x->state >= MG_ST_LOG || x->client != c)
         return;
-    if (b->gather == MG_GATHER_ASKED && b->got_end && !b->feed && !(b->more && b->more->spill_last) && !b->waiting && x->state < MG_ST_RECEIVE) {
+    if (b->got_end && end_is_due(x, MG_REQUEST)) {
         request_piece(x, mg_str(NULL, 0), true);
         return;
     }
-    wanted = !b->got_end && !b->waiting && !x->up_full && !mg_body_spill_is_full(b) &&
-             (b->gather == MG_GATHER_ASKED || (x->state >= MG_ST_RECEIVE && x->up));
+    wanted = !b->got_end && !b->waiting && !x->up_full && !(b->more && is_stopped(b)) &&
+             (b->gather == MG_GATHER_ASKED || (x->state >= MG_ST_RECEIVE && x->up) || mg_pull_wants(b));
     if (wanted && x->req->expects_continue && !x->continued && !x->response_started && b->seen_bytes == 0) {
         struct mg_head go = { .status = 100, .version = 11 };
 
@@ -312,7 +378,7 @@ void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last)
     }
     if (b->ended || (bytes.n == 0 && !last))
         return;
-    if (x->state != MG_ST_STREAM && b->gather != MG_GATHER_ASKED)
+    if (x->state != MG_ST_STREAM && b->gather != MG_GATHER_ASKED && !mg_pull_of(b))
         return; /* the end, seen before the head went out */
     response_piece(x, bytes, last);
     mg_pieces_response_flow(x);
@@ -323,19 +389,22 @@ static bool frame_response(struct mg_exchange *x)
 {
     struct mg_body *b = &x->body[MG_RESPONSE];
     struct mg_head *res = x->res;
-    bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304;
+    bool bodiless = x->req->method == MG_M_HEAD || res->status == 204 || res->status == 304, encoded;
 
     if (b->feed) {
         frame_feed(b, res);
     } else if (x->source != MG_SOURCE_UPSTREAM && !is_whole(b)) {
-        res->framing = b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY) ? MG_BODY_STREAM : MG_BODY_LENGTH;
+        res->framing = (b->resized && mg_chain_has(x, MG_ON_RESPONSE_BODY)) || mg_decoding_of(b) ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)x->answer.n;
     } else if (is_whole(b)) {
         res->framing = b->resized || b->trailers ? MG_BODY_STREAM : MG_BODY_LENGTH;
         res->length = (int64_t)b->whole.n;
-    } else if (b->resized && !bodiless) {
+    } else if ((b->resized || is_decoded(b)) && !bodiless) {
         res->framing = MG_BODY_STREAM;
     }
+    encoded = mg_encoding_begin(x, MG_RESPONSE, res, !bodiless ? length_of(res) : res->length > 0 ? res->length : -1);
+    if (encoded && !bodiless)
+        res->framing = MG_BODY_STREAM;
     if (!bodiless) {
         if (res->framing == MG_BODY_NONE) { /* an answer to HEAD whose method a plugin changed back, or the like */
             res->framing = MG_BODY_LENGTH;
@@ -345,7 +414,7 @@ static bool frame_response(struct mg_exchange *x)
     }
     /* What is said of the length is what GET would have got, or nothing (RFC 9110, 8.6): the body that a plugin would
      * have made is not known. */
-    if (b->resized || is_whole(b) || res->status == 204 ||
+    if (b->resized || is_whole(b) || encoded || mg_decoding_of(b) || res->status == 204 ||
         (res->status == 304 && x->source != MG_SOURCE_UPSTREAM) || res->framing == MG_BODY_STREAM || res->framing == MG_BODY_CLOSE)
         res->length = -1;
     res->framing = MG_BODY_NONE;
@@ -383,11 +452,11 @@ void mg_pieces_begin_response(struct mg_exchange *x)
         if (passed(x, MG_RESPONSE, mg_chain_run_whole(x, MG_RESPONSE)))
             response_out(x);
     } else if (b->feed) {
-        x->answer_fed = true; /* mg_pieces_response_flow has it made */
+        x->answer_fed = !mg_pull_of(b); /* mg_pieces_response_flow has it made */
     } else if (x->source != MG_SOURCE_UPSTREAM) {
         x->answer_fed = true;
         response_piece(x, x->answer, true);
-    } else if (b->got_end) {
+    } else if (b->got_end && !mg_decoding_has_end(b)) {
         response_piece(x, mg_str(NULL, 0), true);
     }
     mg_pieces_response_flow(x);
@@ -401,13 +470,14 @@ void mg_pieces_response_flow(struct mg_exchange *x)
 
     if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
         return;
-    if (b->feed) {
+    if (b->more || b->feed) {
+        run_decoded(x, MG_RESPONSE);
         run_feed(x, MG_RESPONSE);
         up = x->up;
         if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
             return;
     }
-    if (b->gather == MG_GATHER_ASKED && !b->feed && !(b->more && b->more->spill_last) && !b->waiting && x->state == MG_ST_RESPOND) {
+    if (end_is_due(x, MG_RESPONSE)) {
         if (x->source != MG_SOURCE_UPSTREAM && !x->answer_fed) {
             x->answer_fed = true;
             response_piece(x, x->answer, true);
@@ -420,7 +490,8 @@ void mg_pieces_response_flow(struct mg_exchange *x)
     }
     if (!up)
         return;
-    wanted = !b->waiting && !x->down_full && !mg_body_spill_is_full(b) && (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED);
+    wanted = !b->waiting && !x->down_full && !(b->more && is_stopped(b)) &&
+             (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED || mg_pull_wants(b));
     if (wanted && up->is_paused) {
         x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
         up->ops->resume(up);

@@ -8,6 +8,7 @@
  * operation. RESPOND may wait while a plugin gathers the body; STREAM passes pieces until both sides have ended. The client
  * leaving leads to LOG from anywhere. */
 #include "proxy/run.h"
+#include "plugin/pull.h"
 #include "base/log.h"
 #include "pdk/client.h"
 #include "pdk/problem.h"
@@ -418,7 +419,7 @@ static const struct mg_chain_entry *who_waits(const struct mg_exchange *x)
 static bool waits_for_body(const struct mg_exchange *x)
 {
     for (int side = MG_REQUEST; side <= MG_RESPONSE; side++)
-        if (x->body[side].gather == MG_GATHER_ASKED && !x->body[side].got_end)
+        if ((x->body[side].gather == MG_GATHER_ASKED || mg_pull_waits(&x->body[side])) && !x->body[side].got_end)
             return true;
     return false;
 }

@@ -1,6 +1,7 @@
 /* upside.c - the upstream's side of an exchange: a connection, the head, and what may go wrong. */
 #include "proxy/run.h"
 #include "base/log.h"
+#include "plugin/pull.h"
 #include "record/record.h"
 
 /* ---- what a failure is called, and what the client is told --------------------------------- */
@@ -326,6 +327,7 @@ void mg_up_failed(struct mg_exchange *x, int error, const char *why)
         return; /* it had said everything */
     mg_up_release(x);
     if (x->state == MG_ST_STREAM && x->body[MG_RESPONSE].feed) { /* what it sent was dropped: a plugin makes the body */
+        mg_pull_broke(x, &x->body[MG_RESPONSE]);
         x->body[MG_RESPONSE].got_end = true;
         return;
     }

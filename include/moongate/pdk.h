@@ -229,7 +229,8 @@ int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t deta
  * Phases of mg_body_read, mg_body_read_plain, mg_body_set_plain, mg_body_set, mg_body_stream: on_request,
  * on_response. Phases of mg_body_get, mg_body_plain, mg_body_write, mg_body_room, mg_body_finish,
  * mg_body_length: all but on_task. Phases of mg_piece_get, mg_piece_last, mg_piece_set: on_request_body,
- * on_response_body. Phases of mg_body_resize: on_rewrite, on_request, on_response. */
+ * on_response_body. Phases of mg_body_resize: on_rewrite, on_request, on_response. Phases of mg_body_decode, mg_body_pull: on_request, on_response. Phases of mg_body_encode: on_rewrite,
+ * on_request, on_response. Phases of mg_body_next: on_request, on_response. Phases of mg_body_next_get: all but on_task. */
 
 /* A plugin that implements on_request_body or on_response_body sees each piece as it passes. One
  * that needs a body whole asks for it in on_request or on_response with mg_body_read, returns
@@ -287,6 +288,32 @@ int mg_body_write(struct mg_x *x, int side, const char *p, size_t n);
 int mg_body_room(struct mg_x *x, int side);
 /* Nothing follows. status 0: the body is whole; another: it broke off, and the message is cut. */
 int mg_body_finish(struct mg_x *x, int side, int status);
+/* Have it as plain text from this entry on, piece by piece: what its on_request_body or on_response_body and those of entries further
+ * on see is without its content-encoding (gzip, deflate, br, zstd, or several), in pieces of at most 64 KiB, and so is what goes out,
+ * unless mg_body_encode says otherwise. Content-Encoding goes, with what else mg_body_set_plain takes off. Memory stays flat
+ * whatever the input claims to be. limit: at most so much text (0: the route's limits.body; of a response: no limit); more is answered 413 (a response: 502), a
+ * malformed body 400 (502); once the response has begun it is cut off. 1: it will be; 0: it has no coding; MG_ENOENT: a coding that
+ * is not known, or a part (206, Content-Range), which passes as it came; MG_EBUSY: decoded already, or being gathered or made by
+ * a plugin, or the entry only observes. A body gathered before is decoded at once, up to limits.buffered_body (MG_ESYNTAX, MG_ETOOBIG).
+ * on_request for the request, on_response for the response. */
+int mg_body_decode(struct mg_x *x, int side, int64_t limit);
+/* Have it go out with a content-encoding: the first of `codings` ("br, gzip": gzip, deflate, br, zstd) that the client's
+ * Accept-Encoding takes as it stands now; of a request simply the first. It is put on behind the whole chain, piece by piece, and
+ * what there is goes out after each piece, so that a stream of events stays one. It is left off where the head, as it goes out, has a
+ * Content-Encoding or Content-Range or says no-transform, for 204, 206 and 304, and for a body known to be shorter than 256 bytes. Vary gets
+ * Accept-Encoding, a strong ETag becomes a weak one, digests go. 1: so it will be; 0: the client takes none of them; MG_ENOENT: none is known. The last call counts. */
+int mg_body_encode(struct mg_x *x, int side, const char *codings, size_t codings_n);
+/* Walk through the body as it arrives: it is this entry's from now on, and spent: the message's body is an empty one unless the entry sets
+ * it (mg_body_set), or makes it bit by bit of what it pulls (mg_body_stream: mg_body_next may be called there as well). Its
+ * sender is paused while 64 KiB wait; the sender's own timeouts hold, not the plugin's, and limits.body. What the entry has
+ * not pulled at the end of its phase (or of its stream) is read and dropped. After the first piece its failure cannot be passed over
+ * (on_error = "continue"). Steps of entries before it, and mg_body_decode, come first. MG_EBUSY: gathered or replaced
+ * already (mg_body_read with MG_OVER_SPILL and mg_body_part walk through that), or the entry only observes. */
+int mg_body_pull(struct mg_x *x, int side);
+/* Wait for its next piece: an operation's number. status: how many bytes, 0: it is over, MG_ECLOSED: its sender broke off. mg_body_next_get
+ * gives them until the next mg_body_next. One at a time (MG_EBUSY). MG_ENOENT: not pulled by this entry. */
+int mg_body_next(struct mg_x *x, int side);
+int mg_body_next_get(struct mg_x *x, int side, struct mg_str *out);
 /* Bytes announced by the sender, -1 when not known, 0 when there is no body. */
 int64_t mg_body_length(struct mg_x *x, int side);
 

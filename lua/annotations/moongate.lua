@@ -135,9 +135,17 @@ local x_request = {}
 function x_request:body(limit, over) end
 
 ---@param limit number?
+function x_request:decode(limit) end
+
+---@param codings any
+function x_request:encode(codings) end
+
+---@param limit number?
 ---@param over "refuse"|"skip"|nil
 ---@return any, string?
 function x_request:json(limit, over) end
+
+function x_request:pieces() end
 
 function x_request:resize_body() end
 
@@ -164,9 +172,17 @@ local x_response = {}
 function x_response:body(limit, over) end
 
 ---@param limit number?
+function x_response:decode(limit) end
+
+---@param codings any
+function x_response:encode(codings) end
+
+---@param limit number?
 ---@param over "refuse"|"skip"|nil
 ---@return any, string?
 function x_response:json(limit, over) end
+
+function x_response:pieces() end
 
 function x_response:resize_body() end
 
@@ -201,8 +217,6 @@ function mg.all(functions) end
 ---@param functions any
 function mg.any(functions) end
 
----One cache for each name; options given later take the place of former ones. ttl ("1m"), negative_ttl (0: what failed is computed again),
----max (256 values of each worker's own).
 ---@param name string
 ---@param options table?
 function mg.cache(name, options) end
@@ -456,7 +470,6 @@ function mg.re.test(s, pattern, flags) end
 
 mg.redis = {}
 
----A client. At the top of a file, in create, or later: those with the same options share their connections.
 ---@param options table?
 function mg.redis.new(options) end
 

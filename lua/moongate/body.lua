@@ -95,6 +95,59 @@ local function json_body(v, side, limit, over)
   return json.value(doc)
 end
 
+-- Pieces as they arrive, for the walker; where an entry before has gathered the body (or this one only observes): where it lies.
+local EBUSY = tonumber(C.MG_EBUSY)
+
+local function next_piece(w)
+  local op = C.mg_body_next(w.x, w.side)
+  if op < 0 then return fail(op, "pieces") end
+  local n = host.wait(op)
+  if n < 0 then error("pieces: the sender broke off", 0) end
+  if n == 0 then return nil end
+  C.mg_body_next_get(w.x, w.side, out)
+  return (str(out.p, out.n))
+end
+
+local function next_lying(w)
+  local at, piece = next_part(w.body, w.at)
+  w.at = at
+  return piece
+end
+
+local walker_mt = { __call = function(w) return w.next(w) end, __tostring = function() return "moongate: a body's pieces" end }
+
+local function pieces(v, side)
+  local x = cast(x_t, v)
+  host.must_wait("pieces()")
+  local rc = C.mg_body_pull(x, side)
+  if rc == EBUSY then
+    local body, err = spilled_body(x, side, 0)
+    if not body then error("pieces: " .. err, 0) end
+    return setmetatable({ next = next_lying, body = body, at = 0 }, walker_mt)
+  end
+  if rc < 0 then return fail(rc, "pieces") end
+  return setmetatable({ next = next_piece, x = x, side = side }, walker_mt)
+end
+
+local EBUSY_WORDS = "gathered, made or decoded already, or only observed"
+
+-- true: its pieces are plain text from here on; false: they are anyway; nil and why not.
+local function decode_body(v, side, limit)
+  if type(limit) == "table" then limit = limit.limit end
+  local rc = C.mg_body_decode(cast(x_t, v), side, limit or 0)
+  if rc >= 0 then return rc == 1 end
+  if rc == EBUSY then return nil, EBUSY_WORDS end
+  return reason(rc, "decode()")
+end
+
+local function encode_body(v, side, codings)
+  codings = text(codings, "encode")
+  local rc = C.mg_body_encode(cast(x_t, v), side, codings, #codings)
+  if rc == NOENT then error("encode: none of \"" .. codings .. "\" is known; gzip, deflate, br and zstd are", 3) end
+  if rc < 0 then return fail(rc, "encode") end
+  return rc == 1
+end
+
 local function set_body(v, side, body)
   if type(body) == "table" then body = json.encode(body) end
   body = text(body, "set_body")
@@ -154,5 +207,6 @@ local function forget(handle) streams[handle] = nil end
 
 return function(text_of_value, checker)
   text, check = text_of_value, checker
-  return { whole = whole_body, json = json_body, set = set_body, set_raw = set_raw_body, stream = stream_body, forget = forget }
+  return { whole = whole_body, json = json_body, set = set_body, set_raw = set_raw_body, stream = stream_body, forget = forget,
+           pieces = pieces, decode = decode_body, encode = encode_body }
 end

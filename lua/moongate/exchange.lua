@@ -280,6 +280,9 @@ function request.body(r, limit, over) return whole_body(r, 0, limit, over) end
 function request.json(r, limit, over) return json_body(r, 0, limit, over) end
 function request.set_body(r, body) return set_body(r, 0, body) end
 function request.stream(r, fn) return stream_body(r, 0, fn, "x.request:stream") end
+function request.pieces(r) return bodies.pieces(r, 0) end
+function request.decode(r, limit) return bodies.decode(r, 0, limit) end
+function request.encode(r, codings) return bodies.encode(r, 0, codings) end
 function request.set_raw_body(r, body) return set_raw_body(r, 0, body) end
 function request.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 0), "resize_body") end
 
@@ -315,6 +318,9 @@ function response.body(r, limit, over) return whole_body(r, 1, limit, over) end
 function response.json(r, limit, over) return json_body(r, 1, limit, over) end
 function response.set_body(r, body) return set_body(r, 1, body) end
 function response.stream(r, fn) return stream_body(r, 1, fn, "x.response:stream") end
+function response.pieces(r) return bodies.pieces(r, 1) end
+function response.decode(r, limit) return bodies.decode(r, 1, limit) end
+function response.encode(r, codings) return bodies.encode(r, 1, codings) end
 function response.set_raw_body(r, body) return set_raw_body(r, 1, body) end
 function response.resize_body(r) check(C.mg_body_resize(cast(x_t, r), 1), "resize_body") end
 

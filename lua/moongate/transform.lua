@@ -53,6 +53,8 @@ function transform.fields(with_query)
              doc = "What becomes of a larger body: refused (413; an answer: 502), or passed on unchanged." },
     malformed = { type = "enum", values = { "pass", "refuse" }, preset = "pass",
                   doc = "What becomes of a JSON body that is none: passed on unchanged, or refused (400; an answer: 502)." },
+    encoding = { type = "enum", values = { "plain", "keep" }, preset = "plain",
+                 doc = "What becomes of the content-encoding of a body that was changed: none, or the same again (of an answer where the client takes it)." },
   }
   for _, kind in ipairs(kinds) do
     fields[kind] = { type = "table", fields = part_fields(with_query, kind), doc = docs[kind] }
@@ -104,7 +106,7 @@ end
 -- For `create`: { headers = ops, query = ops, body = ops, … }, or nil and what is wrong.
 function transform.prepare(conf)
   local made = { headers = {}, query = {}, body = {}, body_limit = conf.body_limit, over = conf.over, malformed = conf.malformed,
-                 how = { limit = conf.body_limit, over = conf.over, malformed = conf.malformed }, told = false }
+                 keep = conf.encoding == "keep", how = { limit = conf.body_limit, over = conf.over, malformed = conf.malformed }, told = false }
   for _, kind in ipairs(kinds) do
     local given = conf[kind]
     if given then
@@ -210,6 +212,9 @@ local function tell_once(message, conf, err)
   mg.log.warn("a body with a content-encoding is not changed", { content_encoding = coding, problem = err })
 end
 
+-- What can be put on again; several at once are not.
+local known = { gzip = true, ["x-gzip"] = true, deflate = true, br = true, zstd = true }
+
 -- Change the JSON body of x.request or x.response. Returns true when it changed; nil and a message when it is no JSON.
 function transform.body(x, message, conf)
   if not changeable(message) then return false end
@@ -226,7 +231,9 @@ function transform.body(x, message, conf)
   for i = 1, #ops do changes = changes + change(e, ops[i], x) end
   text = e:close()
   if changes == 0 then return false end
+  local coding = conf.keep and message.headers["content-encoding"]
   message:set_body(text)
+  if coding and known[lower(coding)] then message:encode(coding) end
   return true
 end
 

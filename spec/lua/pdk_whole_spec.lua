@@ -100,7 +100,8 @@ local numbers = { status = 404, ms = 5, limit = 1000, i = 0, bytes = 16, span = 
                   side = 0, on = 1 }
 -- Where the arguments decide about the phase: the side.
 local sides = { mg_header_set = { 0, 1 }, mg_header_add = { 0, 1 }, mg_header_remove = { 0, 1 }, mg_body_read = { 0, 1 }, mg_body_set = { 0, 1 },
-                mg_body_resize = { 0, 1 }, mg_body_read_plain = { 0, 1 }, mg_body_set_plain = { 0, 1 }, mg_body_stream = { 0, 1 }, mg_body_part = { 0, 1 } }
+                mg_body_resize = { 0, 1 }, mg_body_read_plain = { 0, 1 }, mg_body_set_plain = { 0, 1 }, mg_body_stream = { 0, 1 }, mg_body_part = { 0, 1 },
+                mg_body_decode = { 0, 1 }, mg_body_encode = { 0, 1 }, mg_body_pull = { 0, 1 }, mg_body_next = { 0, 1 } }
 
 local openers = {
   ["struct mg_cache *"] = function() return C.mg_cache_open("pdk", 3) end,
