@@ -6,6 +6,7 @@
 #include "base/sink.h"
 #include "exchange/account.h"
 #include "pdk/metric.h"
+#include "service/redis.h"
 
 static void head(FILE *f, const char *name, const char *kind, const char *help)
 {
@@ -186,6 +187,38 @@ static void upstreams(FILE *f)
     }
 }
 
+struct redis_walk { FILE *f; const char *name; int which; };
+
+static void redis_line(void *arg, const struct mg_redis_stat *s)
+{
+    const struct redis_walk *w = arg;
+    double values[] = { (double)s->requests, (double)s->errors, (double)s->failures, (double)s->open, (double)s->connections };
+
+    fprintf(w->f, "moongate_%s{", w->name);
+    label(w->f, "server", mg_str_c(s->server));
+    fprintf(w->f, ",db=\"%d\",", s->db);
+    label(w->f, "name", mg_str_c(s->name));
+    fprintf(w->f, "} %.17g\n", values[w->which]);
+}
+
+static void redis(FILE *f)
+{
+    static const struct { const char *name, *kind, *help; } figures[] = {
+        { "redis_requests_total", "counter", "Commands and transactions of plugins that have ended." },
+        { "redis_errors_total", "counter", "Of these, answered by the server with an error." },
+        { "redis_failures_total", "counter", "Of these, without an answer." },
+        { "redis_connections_open", "gauge", "Connections to the client's servers." },
+        { "redis_connections_total", "counter", "Connections to the client's servers that were begun." },
+    };
+
+    for (int i = 0; i < 5; i++) {
+        struct redis_walk w = { f, figures[i].name, i };
+
+        head(f, figures[i].name, figures[i].kind, figures[i].help);
+        mg_redis_each(redis_line, &w);
+    }
+}
+
 struct shared_walk { FILE *f; const char *name; int which; };
 
 static void shared_line(void *arg, struct mg_shared *d)
@@ -234,6 +267,7 @@ static void core_figures(FILE *f, const struct mg_gateway *g)
     suspects(f, g->options.quarantine);
     upstreams(f);
     shared(f);
+    redis(f);
 }
 
 struct mg_str mg_admin_metrics(const struct mg_gateway *g)

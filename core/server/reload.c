@@ -40,13 +40,13 @@ static void log_lines(int level, const char *text)
             mg_logf(level, "%.*s", (int)line.n, line.p);
 }
 
-static void answer_waiters(struct mg_reload *r)
+static void answer_waiters(struct mg_list *waiters, bool ok, const char *text)
 {
-    while (!mg_list_empty(&r->waiters)) {
-        struct mg_reload_waiter *w = mg_container(mg_list_first(&r->waiters), struct mg_reload_waiter, node);
+    while (!mg_list_empty(waiters)) {
+        struct mg_reload_waiter *w = mg_container(mg_list_first(waiters), struct mg_reload_waiter, node);
 
         mg_list_remove(&w->node);
-        w->done(w, r->last_ok, r->last_text ? r->last_text : "");
+        w->done(w, ok, text);
     }
 }
 
@@ -64,7 +64,7 @@ static void finish(struct mg_reload *r, bool ok, char *text)
         r->reloads_ok++;
     else
         r->reloads_failed++;
-    answer_waiters(r);
+    answer_waiters(&r->waiters, ok, text ? text : "");
     if (g->onsave)
         mg_onsave_told(g->onsave, ok, text ? text : "");
     if (g->state == MG_GW_SERVING)
@@ -560,6 +560,8 @@ void mg_reload_init(struct mg_reload *r, struct mg_gateway *g)
 
 void mg_reload_stop(struct mg_reload *r)
 {
+    answer_waiters(&r->waiters, false, "the gateway is stopping");
+    answer_waiters(&r->waiters_next, false, "the gateway is stopping");
     uv_close((uv_handle_t *)&r->sweep, NULL);
 }
 

@@ -30,6 +30,17 @@ struct mg_redis_local;
 /* Take all connections of this worker down, at its end: no exchange is left. Their memory goes as the loop closes them. */
 void mg_redis_worker_close(struct mg_worker *w);
 
+/* What has been counted of a client, by all workers. Clients of the same server, database and name are one here. */
+struct mg_redis_stat {
+    char server[300];                /* "host:port" of the first one, "unix:/path" */
+    char name[100];                  /* CLIENT SETNAME; "" */
+    int db;
+    uint64_t requests, errors, failures, connections;
+    int64_t open;
+};
+/* Walk over them; at most 256. Any thread. */
+void mg_redis_each(void (*fn)(void *arg, const struct mg_redis_stat *s), void *arg);
+
 /* ---- replies ------------------------------------------------------------------------------- */
 
 /* A tree as nodes in the order of the text, and the bytes that they name. */

@@ -49,8 +49,22 @@ static void request_free(struct mg_redis_request *q)
     mg_free(q);
 }
 
+static void count(const struct mg_redis_request *q, int status)
+{
+    struct mg_redis_counts *n = &q->client->conf->counts;
+
+    if (q->is_internal)
+        return;
+    atomic_fetch_add_explicit(&n->requests, 1, memory_order_relaxed);
+    if (status < 0)
+        atomic_fetch_add_explicit(&n->failures, 1, memory_order_relaxed);
+    else if (q->reply->n && q->reply->nodes[0].kind == MG_REDIS_ERROR)
+        atomic_fetch_add_explicit(&n->errors, 1, memory_order_relaxed);
+}
+
 void mg_redis_request_end(struct mg_redis_request *q, int status, const char *why)
 {
+    count(q, status);
     if (status < 0 && q->done && mg_redis_reply_say(q->reply, mg_str_c(why)) != 0)
         status = MG_ENOMEM;
     mg_redis_reply_finish(q->reply);

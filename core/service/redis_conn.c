@@ -123,6 +123,7 @@ static void detach(struct mg_redis_conn *c)
 
     mg_list_remove(&c->node);
     s->conns_n--;
+    atomic_fetch_sub_explicit(&s->client->conf->counts.open, 1, memory_order_relaxed);
     s->own_n -= c->use == MG_REDIS_OWN;
     for (int i = 0; i < MG_REDIS_SHARED_MAX; i++)
         if (s->shared[i] == c)
@@ -438,6 +439,8 @@ struct mg_redis_conn *mg_redis_conn_new(struct mg_redis_server *s, enum mg_redis
     mg_stream_init(&c->stream, s->client->loop, &events, c);
     mg_list_push(&s->conns, &c->node);
     s->conns_n++;
+    atomic_fetch_add_explicit(&s->client->conf->counts.connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->client->conf->counts.open, 1, memory_order_relaxed);
     s->own_n += use == MG_REDIS_OWN;
     c->began_ms = c->heard_ms = c->idle_ms = now_ms(c);
     watch(c);

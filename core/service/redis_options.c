@@ -460,6 +460,18 @@ static void release(struct mg_redis *r, bool opened)
         destroy(r);
 }
 
+void mg_redis_all(void (*fn)(void *arg, struct mg_redis *r), void *arg)
+{
+    struct mg_str key;
+    size_t i = 0;
+    void *r;
+
+    pthread_mutex_lock(&lock);
+    while (mg_map_next(&table, &i, &key, &r))
+        fn(arg, r);
+    pthread_mutex_unlock(&lock);
+}
+
 void mg_redis_ref(struct mg_redis *r)
 {
     pthread_mutex_lock(&lock);

@@ -28,7 +28,17 @@ enum mg_redis_mode { MG_REDIS_SINGLE = 0, MG_REDIS_SENTINEL, MG_REDIS_CLUSTER };
 struct mg_redis_host { char name[MG_REDIS_NAME_MAX]; int port; }; /* port 0: name is the path of a Unix socket */
 struct mg_redis_login { struct mg_str user, password; };
 
+/* Counted by all workers. */
+struct mg_redis_counts {
+    _Atomic uint64_t requests;       /* commands and transactions that ended */
+    _Atomic uint64_t errors;         /* of these, answered by the server with an error */
+    _Atomic uint64_t failures;       /* of these, without an answer */
+    _Atomic uint64_t connections;    /* ever */
+    _Atomic int64_t open;
+};
+
 struct mg_redis {
+    struct mg_redis_counts counts;
     int refs, opened;                /* who holds it; who of them is a plugin. Under the table's lock */
     struct mg_str key;               /* its options, in order */
     struct mg_arena arena;
@@ -47,6 +57,8 @@ struct mg_redis {
 };
 /* Counted references by the core (a worker's client). */
 void mg_redis_ref(struct mg_redis *r);
+/* Each client there is, under the table's lock. */
+void mg_redis_all(void (*fn)(void *arg, struct mg_redis *r), void *arg);
 void mg_redis_unref(struct mg_redis *r);
 bool mg_redis_is_open(struct mg_redis *r);
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MOONGATE = os.environ.get("MOONGATE", str(ROOT / "build/release/bin/moongate"))
 IS_SANITIZED = "asan" in MOONGATE or "tsan" in MOONGATE or bool(os.environ.get("MOONGATE_SANITIZED"))
 PATIENCE = 40 if IS_SANITIZED else 20  # seconds until a test that waits gives up
+TSAN = f"suppressions={Path(__file__).parent / 'tsan.supp'}:history_size=4"
 ASAN = "detect_leaks=1:abort_on_error=0:exitcode=99"
 # For a gateway whose plugins crash on purpose: the report is then its own, not the sanitizer's.
 CRASHES_ARE_OURS = {"ASAN_OPTIONS": ASAN + "".join(f":handle_{s}=0" for s in ("segv", "abort", "sigfpe", "sigill", "sigbus"))}
@@ -398,7 +399,7 @@ class Gateway:
         if workers:
             command += ["--workers", str(workers)]
         command += list(args)
-        environment = dict(os.environ, ASAN_OPTIONS=ASAN, UBSAN_OPTIONS="print_stacktrace=1")
+        environment = dict(os.environ, ASAN_OPTIONS=ASAN, UBSAN_OPTIONS="print_stacktrace=1", TSAN_OPTIONS=TSAN)
         environment.update(env or {})
 
         def limit():

@@ -212,3 +212,25 @@ def test_a_wrong_option_is_told_when_the_config_is_loaded(probe):
 def test_a_channel_is_heard(probe, redis):
     g = probe(url=f"redis://{redis().address}")
     assert g.run("subscribe", "news") == ({"channel": "news", "payload": "hello"}, None)
+
+
+def test_commands_errors_and_connections_are_counted(probe, redis):
+    r = redis()
+    g = probe(workers=2, url=f"redis://{r.address}")
+
+    def figure(name):
+        text = g.admin("GET", "/metrics").body.decode()
+        lines = [line for line in text.splitlines() if line.startswith(f"moongate_redis_{name}{{") and f'server="{r.address}"' in line]
+        assert len(lines) == 1 and 'db="0",name="gateway"' in lines[0], text
+        return float(lines[0].split()[-1])
+
+    for i in range(10):
+        assert g.run("call", "SET", "k", i)[0] == "OK"
+    assert g.run("call", "LPUSH", "k", "x")[0] is None
+    g.run("pipeline", "SET", "a", "1", ";", "GET", "a")
+    assert (figure("requests_total"), figure("errors_total"), figure("failures_total")) == (13, 1, 0)
+    assert 1 <= figure("connections_open") == figure("connections_total") <= 2 * 2
+    r.kill()
+    assert g.run("call", "GET", "k")[0] is None
+    wait_for(lambda: figure("connections_open") == 0, "the connections to be gone")
+    assert figure("failures_total") == 1

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import harness
 from harness import MOONGATE, ROOT, Ended, answer
 
 TSAN = ROOT / "build/tsan/bin/moongate"
@@ -156,7 +157,7 @@ def test_everything_at_once_on_one_to_three_workers(gateway, upstream, certs, pr
     u = upstream(handler)
     cert = certs.pem("localhost")
     g = gateway(config(u.port, cert, 0), workers=0, program=program,
-                env={"TSAN_OPTIONS": "halt_on_error=0 exitcode=66 second_deadlock_stack=1"})
+                env={"TSAN_OPTIONS": f"{harness.TSAN}:halt_on_error=0:exitcode=66:second_deadlock_stack=1"})
     load = Load(g, certs.client())
     for i in range(1, RELOADS + 1):
         g.write(config(u.port, cert, i))
