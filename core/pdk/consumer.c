@@ -65,6 +65,28 @@ int mg_credential_get(struct mg_x *h, int credential, const char *field, size_t 
     return c ? pair_value(c->fields, c->fields_n, mg_str(field, field_n), out) : MG_ENOENT;
 }
 
+static int of_credential(struct mg_x *h, int credential, bool is_owner, struct mg_str *out)
+{
+    struct mg_exchange *x = mg_with_request(h);
+    const struct mg_credential *c;
+
+    *out = mg_str(NULL, 0);
+    if (!x)
+        return mg_why_not(h);
+    c = mg_consumers_number(all(x), credential);
+    return c ? mg_give(out, is_owner ? c->consumer->name : c->id) : MG_ENOENT;
+}
+
+int mg_credential_id(struct mg_x *h, int credential, struct mg_str *out)
+{
+    return of_credential(h, credential, false, out);
+}
+
+int mg_credential_consumer(struct mg_x *h, int credential, struct mg_str *out)
+{
+    return of_credential(h, credential, true, out);
+}
+
 const void *mg_credential_conf(struct mg_x *h, int credential)
 {
     struct mg_exchange *x = mg_with_request(h);
@@ -156,4 +178,18 @@ int mg_consumer_meta(struct mg_x *h, const char *name, size_t n, struct mg_str *
     if (!x)
         return mg_why_not(h);
     return x->consumer ? pair_value(x->consumer->metadata, x->consumer->metadata_n, mg_str(name, n), out) : MG_ENOENT;
+}
+
+int mg_consumer_find(struct mg_x *h, const char *name, size_t name_n, const char *meta, size_t meta_n, struct mg_str *out)
+{
+    struct mg_exchange *x = mg_with_request(h);
+    const struct mg_consumer *c;
+
+    *out = mg_str(NULL, 0);
+    if (!x)
+        return mg_why_not(h);
+    c = mg_consumers_find(all(x), mg_str(name, name_n));
+    if (!c)
+        return MG_ENOENT;
+    return meta_n ? pair_value(c->metadata, c->metadata_n, mg_str(meta, meta_n), out) : mg_give(out, c->name);
 }

@@ -213,12 +213,62 @@ static int unknown(struct mg_registry *r, struct mg_str name, struct mg_error *e
     return MG_ENOENT;
 }
 
+/* ---- folders in Kong's shape -------------------------------------------------------------------- */
+
+/* Where FOLDER may have the handler of NAME: as a checkout of its repository, or beside others. */
+static const char *const kong_places[] = {
+    "*/handler.lua", "kong/plugins/*/handler.lua", "kong-plugin-*/kong/plugins/*/handler.lua",
+    "kong-plugin-*/src/handler.lua", "kong-plugin-*/handler.lua"
+};
+enum { KONG_PLACES = sizeof kong_places / sizeof kong_places[0] };
+
+static bool look_kong(struct mg_registry *r, struct mg_str folder, const char *plain, struct mg_found_plugin *out)
+{
+    for (int i = 0; i < KONG_PLACES; i++) {
+        char place[512], path[4096];
+        int n = 0;
+
+        for (const char *p = kong_places[i]; *p; p++) { /* * stands for the name, of at most 64 bytes */
+            if (*p == '*')
+                n += snprintf(place + n, sizeof place - (size_t)n, "%s", plain);
+            else
+                place[n++] = *p;
+        }
+        place[n] = '\0';
+        snprintf(path, sizeof path, "%.*s/%s", (int)folder.n, folder.p, place);
+        if (!is_file(path))
+            continue;
+        out->path = mg_arena_copy(&r->arena, path, strlen(path));
+        return out->path.p != NULL;
+    }
+    return false;
+}
+
+/* "kong:NAME". */
+static int find_kong(struct mg_registry *r, struct mg_str name, struct mg_found_plugin *out, struct mg_error *err)
+{
+    char plain[65];
+
+    if (!name_ok(mg_str(name.p + 5, name.n - 5)))
+        return mg_fail(err, MG_ENOENT, "\"%.*s\": the name of a Kong plugin's folder follows the colon", (int)name.n, name.p);
+    snprintf(plain, sizeof plain, "%.*s", (int)(name.n - 5), name.p + 5);
+    out->kind = MG_PLUGIN_LUA;
+    out->name = mg_arena_copy(&r->arena, name.p, name.n);
+    for (size_t i = 0; i < r->folders_n; i++)
+        if (look_kong(r, r->folders[i], plain, out))
+            return out->name.p ? 0 : MG_ENOMEM;
+    return mg_fail(err, MG_ENOENT, "there is no Kong plugin \"%s\": no folder of plugin_path has %s/handler.lua or kong/plugins/%s/handler.lua (docs/kong.md)",
+                   plain, plain, plain);
+}
+
 int mg_registry_find(struct mg_registry *r, struct mg_str name, struct mg_found_plugin *out, struct mg_error *err)
 {
     struct mg_found_plugin bundled = { 0 };
     bool found = false, is_bundled;
 
     memset(out, 0, sizeof *out);
+    if (mg_str_starts(name, MG_STR("kong:")))
+        return find_kong(r, name, out, err);
     if (!name_ok(name))
         return unknown(r, name, err);
     for (size_t i = 0; i < r->folders_n && !found; i++)

@@ -27,7 +27,8 @@ int mg_registry_add(struct mg_registry *r, struct mg_str folder);
 /* The folders, in the order in which they are searched. */
 size_t mg_registry_folders(const struct mg_registry *r);
 struct mg_str mg_registry_folder(const struct mg_registry *r, size_t i);
-/* 0, MG_ENOENT with the nearest name in err, MG_ECONF (ABI mismatch with both numbers, a clash, dlopen's error). Builder thread. */
+/* "kong:NAME" is a folder NAME with handler.lua and schema.lua in one of the folders, or in their kong/plugins (docs/kong.md): path is its
+ * handler.lua. 0, MG_ENOENT with the nearest name in err, MG_ECONF (ABI mismatch with both numbers, a clash, dlopen's error). Builder thread. */
 int mg_registry_find(struct mg_registry *r, struct mg_str name, struct mg_found_plugin *out, struct mg_error *err);
 /* Every plugin on the path, sorted by name, for `moongate plugins`. */
 void mg_registry_each(struct mg_registry *r, void (*fn)(void *arg, const struct mg_found_plugin *p), void *arg);

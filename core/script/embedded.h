@@ -1,4 +1,4 @@
-/* embedded.h - text that the binary carries: "pdk.cdef" and the files of lua/moongate. */
+/* embedded.h - text that the binary carries: "pdk.cdef" and the files of lua/moongate ("init.lua", "kong/init.lua"). */
 #ifndef MG_SCRIPT_EMBEDDED_H
 #define MG_SCRIPT_EMBEDDED_H
 

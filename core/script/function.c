@@ -55,7 +55,7 @@ static struct mg_vm *call(struct mg_exchange *x, int32_t function, const char *w
         return NULL;
     }
     before = vm->now;
-    vm->now = (struct mg_script_now){ (double)x->handle, 0, 0, mg_entry_observes(x) ? x->entry + 1 : 0, 0 };
+    vm->now = (struct mg_script_now){ (double)x->handle, 0, 0, mg_entry_observes(x) ? x->entry + 1 : 0, 0, 0 };
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->on_error);
     lua_rawgeti(vm->L, LUA_REGISTRYINDEX, vm->calls[function]);
     lua_pushnumber(vm->L, (double)x->handle);

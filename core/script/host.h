@@ -29,6 +29,7 @@ struct mg_script_now {
     int32_t has_beside;     /* Lua sets it when it keeps values of its own beside the exchange's ctx */
     int32_t observes;       /* an entry with mode = "observe": its index + 1, as its values are its own; else 0 */
     int32_t confined;       /* the script that runs is sandboxed */
+    int32_t entry;          /* which of the chain runs: its index + 1; 0 in a task */
 };
 
 struct mg_lua_plugin {
@@ -37,6 +38,8 @@ struct mg_lua_plugin {
     int number;                         /* in the script and in every VM */
     bool is_confined;                   /* runs in a sandbox (lua/moongate/sandbox.lua) */
     bool has_on_worker;
+    bool is_kong;                       /* a folder in Kong's shape (lua/moongate/kong) */
+    const char *kong_name;              /* the name without "kong:" */
     const struct mg_source_file *source; /* NULL: written in the config */
     const struct mg_value *inline_table; /* then: its place */
     struct mg_credential_kind credentials;
@@ -96,7 +99,7 @@ struct mg_vm {
     char error_file[128];               /* where the last error was raised, as far as known */
     int error_line;
     int run_stream;                     /* reference of host.lua's function that runs a stream */
-    const void *wait_mark, *respond_mark;
+    const void *wait_mark, *respond_mark, *exit_mark;
     struct mg_coro *spare;
     int spare_n, running_n;
 };

@@ -44,6 +44,11 @@ bool mg_script_is_confined(const struct mg_plugin *plugin)
     return mg_script_is_lua(plugin) && ((const struct mg_lua_plugin *)plugin)->is_confined;
 }
 
+bool mg_script_is_kong(const struct mg_plugin *plugin)
+{
+    return mg_script_is_lua(plugin) && ((const struct mg_lua_plugin *)plugin)->is_kong;
+}
+
 struct mg_str mg_script_source(const struct mg_plugin *plugin)
 {
     const struct mg_lua_plugin *p = (const struct mg_lua_plugin *)plugin; /* the descriptor is its first member */
@@ -314,6 +319,12 @@ int mg_script_plugin(struct mg_script *s, struct mg_str name, const char *path, 
     if (!d.p)
         return MG_ENOMEM;
     d.p->is_confined = is_confined;
+    d.p->is_kong = mg_str_starts(name, MG_STR("kong:"));
+    if (d.p->is_kong) {
+        d.p->kong_name = mg_arena_copy(&s->arena, name.p + 5, name.n - 5).p;
+        if (!d.p->kong_name)
+            return mg_fail(err, MG_ENOMEM, "lua: out of memory");
+    }
     d.p->source = source_of(s, name, path, err);
     if (!d.p->source)
         return err->code;

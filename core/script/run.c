@@ -173,12 +173,23 @@ static enum mg_verdict finished(struct mg_vm *vm, struct mg_exchange *x, struct 
     return x->answer_head && c->phase != MG_ON_LOG ? MG_RESPOND : MG_CONTINUE;
 }
 
+/* It is left from within (a Kong plugin's exit): as if it had returned, but its stack is not to be used again. */
+static enum mg_verdict left(struct mg_vm *vm, struct mg_exchange *x, struct mg_coro *c)
+{
+    int phase = c->phase;
+
+    coro_drop(vm, c);
+    return x->answer_head && !x->task && phase != MG_ON_LOG ? MG_RESPOND : MG_CONTINUE;
+}
+
 /* It yielded: for an operation of ours, or by mistake. */
 static enum mg_verdict suspended(struct mg_vm *vm, struct mg_exchange *x, struct mg_coro *c)
 {
     struct mg_script_x *sx;
     const char *phase = mg_phase_name(c->phase);
 
+    if (lua_gettop(c->co) == 1 && lua_topointer(c->co, 1) == vm->exit_mark)
+        return left(vm, x, c);
     if (lua_gettop(c->co) < 2 || lua_topointer(c->co, 1) != vm->wait_mark) {
         coro_drop(vm, c);
         return complain(x, phase, "a handler may not call coroutine.yield outside a coroutine of its own");
@@ -206,6 +217,7 @@ static enum mg_verdict resume(struct mg_vm *vm, struct mg_exchange *x, struct mg
     vm->now.can_wait = c->phase != MG_ON_LOG;
     vm->now.has_beside = 0;
     vm->now.observes = mg_entry_observes(x) ? x->entry + 1 : 0;
+    vm->now.entry = x->task ? 0 : x->entry + 1;
     vm->now.confined = x->worker->is_confined = x->worker->running_entry && x->worker->running_entry->is_confined;
     rc = lua_resume(c->co, args);
     x->worker->is_confined = before.confined;

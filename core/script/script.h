@@ -27,6 +27,8 @@ int mg_script_instance(struct mg_script *s, const struct mg_plugin *plugin, cons
                        const struct mg_chain_entry *entry, void **self, struct mg_error *err);
 bool mg_script_is_lua(const struct mg_plugin *plugin);
 bool mg_script_is_confined(const struct mg_plugin *plugin);
+/* A folder with handler.lua and schema.lua, as Kong has them: its name begins with "kong:". */
+bool mg_script_is_kong(const struct mg_plugin *plugin);
 /* The text of a Lua plugin's file; empty for one that the config holds. */
 struct mg_str mg_script_source(const struct mg_plugin *plugin);
 /* After all instances are there: build the VM of worker i (any thread; MG_ECONF when its functions differ from the builder's). Does nothing when no Lua is used. */

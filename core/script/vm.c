@@ -95,6 +95,38 @@ static void load_text(lua_State *L, const char *p, size_t n, const char *chunk)
         lua_error(L);
 }
 
+/* The loader of a file that few need: its text is compiled when it is required. */
+static int load_later(lua_State *L)
+{
+    const struct mg_embedded *e = lua_touserdata(L, lua_upvalueindex(1));
+
+    lua_settop(L, 1);
+    load_text(L, e->text, e->n, lua_tostring(L, lua_upvalueindex(2)));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* package.preload["moongate.kong.NAME"]; "moongate.kong" for kong/init.lua. preload is on top of the stack. */
+static void preload_later(lua_State *L, const struct mg_embedded *e)
+{
+    static const char folder[] = "kong/";
+    const char *name = e->name + sizeof(folder) - 1;
+    size_t n = strlen(name) - 4;
+
+    if (strcmp(name, "init.lua") == 0) {
+        lua_pushliteral(L, "moongate.kong");
+    } else {
+        lua_pushliteral(L, "moongate.kong.");
+        lua_pushlstring(L, name, n);
+        lua_concat(L, 2);
+    }
+    lua_pushlightuserdata(L, (void *)(uintptr_t)e);
+    lua_pushfstring(L, "=moongate/%s", e->name);
+    lua_pushcclosure(L, load_later, 2);
+    lua_settable(L, -3);
+}
+
 /* package.preload["moongate.NAME"] for every embedded file; "moongate" for init.lua. */
 static void preload_runtime(lua_State *L)
 {
@@ -106,6 +138,10 @@ static void preload_runtime(lua_State *L)
 
         if (n < 5 || strcmp(e->name + n - 4, ".lua") != 0 || strcmp(e->name, "host.lua") == 0)
             continue;
+        if (strncmp(e->name, "kong/", 5) == 0) {
+            preload_later(L, e);
+            continue;
+        }
         snprintf(chunk, sizeof(chunk), "=moongate/%s", e->name);
         load_text(L, e->text, e->n, chunk);
         if (strcmp(e->name, "init.lua") == 0)
@@ -176,7 +212,15 @@ static void open_body(struct mg_vm *vm, void *arg)
     vm->wait_mark = lua_topointer(L, -1);
     lua_getfield(L, -2, "RESPOND");
     vm->respond_mark = lua_topointer(L, -1);
-    lua_pop(L, 2);
+    lua_getfield(L, -3, "EXIT");
+    vm->exit_mark = lua_topointer(L, -1);
+    lua_pop(L, 3);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+    if (vm->script->sources) { /* the same in all VMs of a snapshot */
+        lua_pushfstring(L, "%f", (double)(mg_sources_world(vm->script->sources)->seed >> 12));
+        lua_setfield(L, -2, "generation");
+    }
     lua_getfield(L, -1, "run_stream");
     vm->run_stream = luaL_ref(L, LUA_REGISTRYINDEX);
     vm->host = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -290,6 +334,20 @@ static bool make_room(void **items, int n, int *room, size_t size)
 
 struct loading { const struct mg_lua_plugin *p; struct mg_vm_plugin refs; };
 
+/* What lua/moongate/kong makes of a folder with handler.lua and schema.lua. */
+static void load_kong(lua_State *L, const struct mg_lua_plugin *p, const char *path)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moongate.kong");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "load");
+    lua_remove(L, -2);
+    lua_pushstring(L, p->kong_name);
+    lua_pushlstring(L, path, (size_t)(strrchr(path, '/') - path));
+    lua_getfield(L, LUA_REGISTRYINDEX, "moongate.module");
+    lua_call(L, 3, 1);
+}
+
 /* Leaves the plugin's table on the stack. */
 static void load_table(struct mg_vm *vm, const struct mg_lua_plugin *p)
 {
@@ -302,6 +360,10 @@ static void load_table(struct mg_vm *vm, const struct mg_lua_plugin *p)
         return;
     }
     path = p->source->path.p;
+    if (p->is_kong) {
+        load_kong(L, p, path);
+        return;
+    }
     snprintf(chunk, sizeof(chunk), "@%s", path);
     if (vm->script->config) {
         struct mg_str folder = vm->script->config->folder;

@@ -51,6 +51,8 @@ int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, cons
         return rc;
     if (found.kind == MG_PLUGIN_LUA) {
         m->uses_lua = true;
+        if (mg_str_starts(found.name, MG_STR("kong:")) && (sandbox || is_distrusted(m, &found)))
+            return mg_fail(err, MG_ECONF, "%.*s is a Kong plugin: there is no sandbox for those", (int)name.n, name.p);
         return mg_script_plugin(m->s->script, name, found.path.p, sandbox || is_distrusted(m, &found), out, err);
     }
     if (sandbox || is_distrusted(m, &found))
@@ -243,7 +245,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
         return 0;
     if (!is_inline)
         check_conf(m, e->plugin, v);
-    if (e->plugin->on_rewrite && route.n && !m->any_phase)
+    if (e->plugin->on_rewrite && route.n && !m->any_phase && !mg_script_is_kong(e->plugin)) /* one of Kong's has it called in the global chain alone */
         mg_check_add(&m->check, v, "%s acts before a route is known (on_rewrite): it belongs into the global chain", e->plugin->name);
     if (name_entry(m, e, keys.id, v, entries, *n) != 0)
         return MG_ENOMEM;

@@ -370,6 +370,9 @@ int mg_upstream_target(struct mg_x *x, struct mg_str *out);
 int mg_credential_find(struct mg_x *x, const char *kind, size_t kind_n, const char *key, size_t key_n);
 /* A field of a credential, as text. */
 int mg_credential_get(struct mg_x *x, int credential, const char *field, size_t field_n, struct mg_str *out);
+/* Its own id (as the config gives it, or a digest of its key), and the name of the consumer that it belongs to. MG_ENOENT: no such one. */
+int mg_credential_id(struct mg_x *x, int credential, struct mg_str *out);
+int mg_credential_consumer(struct mg_x *x, int credential, struct mg_str *out);
 /* The credential as its plugin's struct (C); NULL when there is none. Lives as long as the exchange. */
 const void *mg_credential_conf(struct mg_x *x, int credential);
 /* This exchange belongs to that credential's consumer from now on. on_rewrite, on_request. */
@@ -383,6 +386,9 @@ int mg_consumer_group_at(struct mg_x *x, int i, struct mg_str *out);
 /* 1: in that group, 0: not, or nobody. */
 int mg_consumer_in_group(struct mg_x *x, const char *group, size_t group_n);
 int mg_consumer_meta(struct mg_x *x, const char *name, size_t name_n, struct mg_str *out);
+/* Metadata of any consumer by its name, whoever this exchange belongs to; meta_n 0: only whether there is such a consumer (`out` is its
+ * name). MG_ENOENT: no such consumer, or it has none of that name. */
+int mg_consumer_find(struct mg_x *x, const char *name, size_t name_n, const char *meta, size_t meta_n, struct mg_str *out);
 
 /* ---- verdicts of a plugin's own ---------------------------------------------------------------- */
 /* A recording (docs/record.md) has no secrets in it, and a replay does not know what a plugin remembers of earlier requests.

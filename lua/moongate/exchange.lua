@@ -568,6 +568,16 @@ end
 function methods.credential_field(x, credential, field)
   return (text_of(C.mg_credential_get(x, credential, field, #field, out), "x:credential_field"))
 end
+-- Its id, and the name of the consumer that it belongs to.
+function methods.credential_id(x, credential) return (text_of(C.mg_credential_id(x, credential, out), "x:credential_id")) end
+function methods.credential_consumer(x, credential)
+  return (text_of(C.mg_credential_consumer(x, credential, out), "x:credential_consumer"))
+end
+-- Is there a consumer of that name? With `meta`: that piece of its metadata. nil when not.
+function methods.find_consumer(x, name, meta)
+  meta = meta or ""
+  return (text_of(C.mg_consumer_find(x, name, #name, meta, #meta, out), "x:find_consumer"))
+end
 -- This exchange belongs to that credential's consumer from now on.
 function methods.authenticate(x, credential) check(C.mg_consumer_set_credential(x, credential), "x:authenticate") end
 

@@ -9,7 +9,7 @@ local ffi = require "ffi"
 
 ffi.cdef(cdef)
 ffi.cdef [[
-struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int32_t observes; int32_t confined; };
+struct mg_script_now { double handle; int32_t can_wait; int32_t has_beside; int32_t observes; int32_t confined; int32_t entry; };
 ]]
 
 local C, cast = ffi.C, ffi.cast
@@ -30,6 +30,8 @@ host.RESPOND = setmetatable({}, {
   __tostring = function() return "moongate: answered" end,
   __newindex = function() error("what x:respond() gives holds nothing", 2) end,
 })
+-- What it yields to be left from within: as if it had returned, through every pcall and coroutine.
+host.EXIT = setmetatable({}, { __tostring = function() return "moongate: left" end })
 host.now = now
 host.folder = folder
 host.own = {} -- what makes parts of the PDK that hold objects, for a sandbox to have some of its own
@@ -83,7 +85,10 @@ end
 
 -- ---- waiting --------------------------------------------------------------------------------
 
-local WAIT = host.WAIT
+local WAIT, EXIT = host.WAIT, host.EXIT
+
+-- Leave the handler that runs; does not return.
+function host.exit() return yield(EXIT) end
 
 -- A coroutine that would leave too little of the C stack is not gone on with.
 local function go_on(co, ...)
@@ -116,6 +121,7 @@ function host.here() return cast(x_t, now.handle) end
 local pass
 local function passed(co, ok, mark, ...)
   if ok and mark == WAIT then return pass(co, yield(WAIT, ...)) end
+  if ok and mark == EXIT then yield(EXIT) end
   return ok, mark, ...
 end
 pass = function(co, ...) return passed(co, go_on(co, ...)) end
@@ -260,7 +266,7 @@ end
 
 -- From now on; `open`: more files may still be loaded (specs).
 function host.go_live(open)
-  live, closed = true, not open
+  live, closed, host.stays_open = true, not open, open
   host.close_sandboxes(host.pairs, host.next, open)
   setmetatable(_G, {
     __newindex = function(_, name)

@@ -25,6 +25,7 @@ local function take(member, ok, a, b, c)
       member.op, member.inner = b, c
       return
     end
+    if a == host.EXIT then yield(a) end
     if ok then a = "a function may not call coroutine.yield outside a coroutine of its own" end
     ok, b = false, nil
   end
