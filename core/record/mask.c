@@ -295,7 +295,11 @@ static struct mg_str mask_line(struct mg_mask *m, struct mg_str line, struct mg_
         *type = value;
     else if (mg_str_ieq(name, MG_STR("content-encoding")))
         *codings = value;
-    return joined3(m, mg_mask_joined(m, name, MG_STR(": ")), mg_mask_field(m, name, value), end);
+    if (value.n > 6 && mg_str_ieq(mg_str(value.p, 6), MG_STR("basic ")) && mg_mask_is_secret(m, name)) /* nobody here takes it apart */
+        value = mg_mask_joined(m, mg_str(value.p, 6), mg_mask_word(m, from(value, 6)));
+    else
+        value = mg_mask_field(m, name, value);
+    return joined3(m, mg_mask_joined(m, name, MG_STR(": ")), value, end);
 }
 
 static struct mg_str mask_message(struct mg_mask *m, struct mg_str text)

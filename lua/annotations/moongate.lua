@@ -71,6 +71,13 @@ function x:error(status, detail, headers) end
 ---@param key string
 function x:find_credential(kind, key) end
 
+---@param what any
+---@param value any
+function x:note(what, value) end
+
+---@param what any
+function x:recall(what) end
+
 ---Record an answer; return what this returns. A table is sent as JSON.
 ---@param status integer
 ---@param body string|table|nil

@@ -293,7 +293,7 @@ def test_the_metrics_of_the_plugin_are_explained(gateway, upstream):
     assert there <= explained, there - explained
 
 
-COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "test", "echo", "version"]
+COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "record", "replay", "diff", "test", "echo", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -233,6 +233,43 @@ def test_a_client_that_left_leaves_again(recorded):
     same(g, file, 3)
 
 
+SERVICES = """plugins = { { id = "asks", on_request = function(x)
+  local mg = require "moongate"
+  local h = x.request.headers
+  local res = mg.http.get("%s/flags?token=hidden-of-a-question", { headers = { authorization = "Bearer hidden-of-a-header" } })
+  h["x-http"] = res and res.status .. res.body
+  local gone, why = mg.http.get("http://127.0.0.1:1/")
+  h["x-gone"] = tostring(gone) .. tostring(why)
+  local both = mg.all { function() return mg.http.get("%s/1").body end, function() return mg.http.get("%s/2").body end }
+  h["x-both"] = tostring(both[1]) .. tostring(both[2])
+  h["x-incr"] = tostring(mg.shared.numbers:incr("n", 1, 0))
+  h["x-shared"] = tostring(mg.shared.numbers:get("other"))
+  mg.shared.numbers:set("other", "v" .. math.random(1000))
+  h["x-cache"] = tostring(mg.cache("c"):get("k", function() return "computed-" .. math.random(1000000) end))
+  h["x-time"] = os.time() .. " " .. os.clock() .. " " .. mg.uuid()
+  h["x-recall"] = tostring(x:recall("mine"))
+  if x:recall("mine") == nil then x:note("mine", true) end
+end } }"""
+
+
+def test_what_other_services_said_they_say_again(proxy, upstream, tmp_path):
+    other = upstream(lambda r, w: answer(headers=[("set-cookie", "s=hidden-of-an-answer")], body=b"flags" + r.target.encode()[-1:] + str(len(other.requests)).encode()))
+    g, u = proxy(route=SERVICES % (other.url, other.url, other.url))
+    r = Recorder(g, tmp_path / "recording")
+    for _ in range(3):
+        res = g.ask()
+        assert res.status == 200, g.log()
+    docs = r.end()
+    asked = {a["service"] for d in docs for a in d["asked"]}
+    assert {"http", "now", "random_bytes", "random", "verdict"} <= asked and any(s.startswith("shared.") for s in asked), asked
+    before = len(other.requests)
+    other.close()
+    g.stop()
+    text = same(g, r.file, 3)
+    assert "hidden-of" not in r.file.read_text() and "x-both" in text
+    assert len(other.requests) == before
+
+
 # ---- differences ---------------------------------------------------------------------------------------------------
 
 
