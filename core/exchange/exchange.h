@@ -226,6 +226,8 @@ struct mg_snapshot_view {
     const struct mg_template *(*error_body)(const struct mg_snapshot *s, struct mg_str *type);
     /* NULL: the config names none. */
     struct mg_store *(*store)(const struct mg_snapshot *s);
+    /* Where temporary files go; empty: the environment says. */
+    struct mg_str (*tmp)(const struct mg_snapshot *s);
     /* What holds for tasks (plugin/task.h); `out` has the defaults. */
     void (*tasks)(const struct mg_snapshot *s, struct mg_task_terms *out);
 };

@@ -19,6 +19,13 @@ static const struct mg_head *head_of(const struct mg_exchange *x, int side)
     return side == MG_REQUEST ? x->req : x->answer_head ? x->answer_head : x->res;
 }
 
+/* Has somebody gathered or replaced it? What only observed entries gathered is there for such alone: the others must find the
+ * exchange as it is without them. */
+bool mg_body_is_gathered(const struct mg_exchange *x, const struct mg_body *b)
+{
+    return b->replaced || (b->gather == MG_GATHER_DONE && (!b->observed_gather || mg_entry_observes(x)));
+}
+
 /* Will there be no byte of it? */
 static bool is_empty(const struct mg_exchange *x, int side)
 {
@@ -220,9 +227,9 @@ int mg_body_get(struct mg_x *h, int side, struct mg_str *out)
     b = body_of(x, side);
     if (!b)
         return MG_EINVAL;
-    if (b->feed && b->feed->file)
+    if (b->feed && b->feed->file && mg_body_is_gathered(x, b))
         return MG_ETOOBIG;
-    if (b->feed || (!b->replaced && b->gather != MG_GATHER_DONE))
+    if (b->feed || !mg_body_is_gathered(x, b))
         return MG_ENOENT;
     *out = b->whole;
     return 0;
@@ -273,7 +280,7 @@ static int gathered(struct mg_exchange *x, int side, struct mg_str *out)
 
     if (!b)
         return MG_EINVAL;
-    if (b->feed || (!b->replaced && b->gather != MG_GATHER_DONE))
+    if (b->feed || !mg_body_is_gathered(x, b))
         return MG_ENOENT;
     rc = mg_body_plain_make(x, side, x->limits.buffered_body, out);
     return rc == MG_ENOENT ? MG_ESYNTAX : rc; /* a coding that is not known */
@@ -323,9 +330,9 @@ int64_t mg_body_length(struct mg_x *h, int side)
         return MG_EINVAL;
     if (sets_answer(x, side))
         return x->answer_feed && x->answer_feed->head == x->answer_head ? -1 : (int64_t)x->answer.n;
-    if (b->feed)
+    if (b->feed && (!b->feed->file || mg_body_is_gathered(x, b)))
         return b->feed->file ? mg_body_spill_bytes(b) : -1;
-    if (b->replaced || b->gather == MG_GATHER_DONE)
+    if (!b->feed && mg_body_is_gathered(x, b))
         return (int64_t)b->whole.n;
     head = head_of(x, side);
     if (is_empty(x, side))

@@ -130,7 +130,7 @@ int mg_body_in_file(struct mg_x *h, int side)
         return mg_why_not(h);
     if (!is_side(side))
         return MG_EINVAL;
-    return x->body[side].feed && x->body[side].feed->file;
+    return x->body[side].feed && x->body[side].feed->file && mg_body_is_gathered(x, &x->body[side]);
 }
 
 static int part_of_memory(struct mg_body *b, int64_t offset, struct mg_op *op)
@@ -170,7 +170,7 @@ int mg_body_part(struct mg_x *h, int side, int64_t offset)
     if (!x->in_step || !mg_may(x, side == MG_REQUEST ? MG_READ_REQUEST_BODY : MG_READ_RESPONSE_BODY))
         return MG_EPHASE;
     b = &x->body[side];
-    if ((!b->replaced && b->gather != MG_GATHER_DONE) || (b->feed && !b->feed->file))
+    if (!mg_body_is_gathered(x, b) || (b->feed && !b->feed->file))
         return MG_ENOENT;
     if (!mg_body_more(x, b))
         return MG_ENOMEM;

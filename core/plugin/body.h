@@ -30,6 +30,8 @@ struct mg_body_more *mg_body_more(struct mg_exchange *x, struct mg_body *b);
 int mg_body_plain_make(struct mg_exchange *x, int side, int64_t limit, struct mg_str *out);
 /* The one document of that text, which is the body's; NULL with a message. */
 struct mg_json *mg_body_json_make(struct mg_exchange *x, int side, struct mg_str text, char *error, size_t error_n);
+/* pdk/body.c: does the entry that runs find it gathered or replaced? */
+bool mg_body_is_gathered(const struct mg_exchange *x, const struct mg_body *b);
 /* By the entry that runs: `whole` or `feed` takes the place of the sender's body. */
 void mg_body_replaced(struct mg_exchange *x, struct mg_body *b, int side);
 /* The body is another one now: what was made of the old one is forgotten. */

@@ -17,13 +17,18 @@ static void on_event(void *arg)
     mg_exchange_queue(arg);
 }
 
+static struct mg_str folder_of(const struct mg_exchange *x)
+{
+    return mg_snapshot_view.tmp && x->snapshot ? mg_snapshot_view.tmp(x->snapshot) : mg_str(NULL, 0);
+}
+
 static struct mg_spill *spill_of(struct mg_exchange *x, struct mg_body *b)
 {
     struct mg_body_more *more = mg_body_more(x, b);
 
     if (!more || more->spill)
         return more ? more->spill : NULL;
-    more->spill = mg_spill_new(&x->worker->loop, on_event, x);
+    more->spill = mg_spill_new(&x->worker->loop, folder_of(x), on_event, x);
     if (more->spill && mg_arena_defer(&x->arena, close_spill, more->spill)) {
         mg_spill_close(more->spill);
         more->spill = NULL;

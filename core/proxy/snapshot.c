@@ -17,6 +17,11 @@ static const struct mg_template *error_body(const struct mg_snapshot *s, struct 
     return s->error_body;
 }
 
+static struct mg_str tmp(const struct mg_snapshot *s)
+{
+    return s->tmp;
+}
+
 static struct mg_store *store(const struct mg_snapshot *s)
 {
     return s->store;
@@ -38,4 +43,4 @@ static void tasks(const struct mg_snapshot *s, struct mg_task_terms *out)
 }
 
 const struct mg_snapshot_view mg_snapshot_view = { .consumers = consumers, .upstream = upstream, .error_body = error_body,
-                                                       .store = store, .tasks = tasks };
+                                                       .store = store, .tmp = tmp, .tasks = tasks };

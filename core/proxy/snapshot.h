@@ -76,6 +76,7 @@ struct mg_snapshot {
     struct { int64_t max, timers, memory, on_worker; } tasks; /* of a worker: how many; of one: bytes; ms. 0: the defaults of plugin/task.h */
     struct mg_resolver_conf resolver;
     struct mg_str digest;
+    struct mg_str tmp;               /* folder of temporary files; "": the environment says */
     struct mg_str store_path;        /* "": none */
     struct mg_store *store;          /* opened when the gateway takes the snapshot up (server/reload.c); NULL: none */
     const struct mg_shared_size *shared; /* of the dictionaries that the config names */

@@ -14,6 +14,9 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
@@ -149,6 +152,25 @@ static int shared(struct mg_making *m)
     return 0;
 }
 
+/* Bodies that are gathered in files go there. */
+static void tmp(struct mg_making *m)
+{
+    struct stat st;
+    const char *wrong = NULL;
+
+    m->s->tmp = m->conf.tmp;
+    if (!m->conf.tmp.n)
+        return;
+    if (stat(m->conf.tmp.p, &st) != 0)
+        wrong = strerror(errno);
+    else if (!S_ISDIR(st.st_mode))
+        wrong = "not a folder";
+    else if (access(m->conf.tmp.p, W_OK | X_OK) != 0)
+        wrong = "no files can be made there";
+    if (wrong)
+        mg_check_add(&m->check, mg_value_get(m->config->root, "tmp"), "%s: %s", m->conf.tmp.p, wrong);
+}
+
 static void store(struct mg_making *m)
 {
     struct mg_error err = { 0 };
@@ -188,6 +210,7 @@ static int top(struct mg_making *m)
                                                  .headers_max = (uint32_t)c->limits.headers, .trailer_bytes = (uint32_t)c->limits.trailers };
     check_user(m);
     store(m);
+    tmp(m);
     check_token(m, c->via, "via", false);
     check_token(m, c->server, "server", true);
     if (trusted(m) != 0 || errors(m) != 0 || shared(m) != 0 || mg_make_debug(m) != 0)

@@ -261,6 +261,7 @@ const struct mg_field mg_schema[] = {
     { .name = "drain", .type = MG_DURATION, AT(struct mg_conf, drain_ms), .preset = "30s", RANGE(0, DAY), .doc = "How long a stop waits." },
     { .name = "resolver", .type = MG_TABLE, AT(struct mg_conf, resolver), .fields = resolver_fields, .preset = "{}", .doc = "Name resolution." },
     { .name = "store", .type = MG_PATH, AT(struct mg_conf, store), AT_LEAST(1), .doc = "File of what plugins keep over restarts." },
+    { .name = "tmp", .type = MG_PATH, AT(struct mg_conf, tmp), AT_LEAST(1), .doc = "Folder of temporary files." },
     { .name = "shared", .type = MG_MAP, AT(struct mg_conf, shared), .item = &shared_item, .item_bytes = sizeof(struct mg_conf_shared),
       .doc = "Sizes of dictionaries shared by all workers." },
     { .name = "debug", .type = MG_TABLE, AT(struct mg_conf, debug), .fields = debug_fields, .doc = "Who may ask for a trace." },

@@ -72,7 +72,7 @@ struct mg_conf {
     struct { int64_t crashes, window_ms; } quarantine;
     struct { struct mg_array servers; int64_t timeout_ms, tries; } resolver;
     struct { int64_t memory; } lua;
-    struct mg_str store;
+    struct mg_str store, tmp;
     struct mg_array shared;    /* of mg_conf_shared */
     struct { struct mg_str header; struct mg_array secrets, networks, mask; int64_t keep; } debug;
     struct { int64_t max, timers, memory, on_worker; } tasks;

@@ -7,12 +7,21 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct mg_spill *mg_spill_new(struct mg_loop *loop, void (*on_event)(void *arg), void *arg)
+struct mg_spill *mg_spill_new(struct mg_loop *loop, struct mg_str folder, void (*on_event)(void *arg), void *arg)
 {
     struct mg_spill *s = mg_calloc(1, sizeof *s);
 
     if (!s)
         return NULL;
+    if (folder.n) {
+        s->folder = mg_malloc(folder.n + 1);
+        if (!s->folder) {
+            mg_free(s);
+            return NULL;
+        }
+        memcpy(s->folder, folder.p, folder.n);
+        s->folder[folder.n] = 0;
+    }
     s->loop = loop;
     s->on_event = on_event;
     s->arg = arg;
@@ -23,12 +32,13 @@ struct mg_spill *mg_spill_new(struct mg_loop *loop, void (*on_event)(void *arg),
 
 /* ---- on the pool ---- */
 
-static int open_file(void)
+static int open_file(const char *folder)
 {
-    const char *folder = getenv("TMPDIR");
-    char path[512];
+    char path[4200];
     int fd;
 
+    if (!folder)
+        folder = getenv("TMPDIR");
     if (!folder || !*folder)
         folder = "/var/tmp";
     fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -46,7 +56,7 @@ static int write_all(struct mg_spill *s)
 {
     size_t done = 0;
 
-    if (s->fd < 0 && (s->fd = open_file()) < 0)
+    if (s->fd < 0 && (s->fd = open_file(s->folder)) < 0)
         return s->fd;
     while (done < s->writing_n) {
         ssize_t n = pwrite(s->fd, s->writing + done, s->writing_n - done, s->written + (int64_t)done);
@@ -99,6 +109,7 @@ static void freed(struct mg_spill *s)
     mg_free(s->waiting);
     mg_free(s->writing);
     mg_free(s->read);
+    mg_free(s->folder);
     mg_free(s);
 }
 

@@ -1,6 +1,6 @@
 /* spill.h - a body in a temporary file: what does not fit into memory, out of the worker's way.
  *
- * The file is in TMPDIR (else /var/tmp), has no name from the first moment (O_TMPFILE; where the file system has none, it is unlinked
+ * The file is in the config's `tmp` (else TMPDIR, else /var/tmp), has no name from the first moment (O_TMPFILE; where the file system has none, it is unlinked
  * at once), and goes with its spill. All that touches the disk runs on libuv's pool, one piece of work at a time; `on_event` is
  * called on the worker's thread after each. At most MG_SPILL_FULL bytes and one read wait in memory for it. */
 #ifndef MG_SERVICE_SPILL_H
@@ -15,6 +15,7 @@ struct mg_spill {
     struct mg_loop *loop;
     void (*on_event)(void *arg);
     void *arg;
+    char *folder;
     int fd, error;              /* error: of the first work that failed; nothing more is done */
     int64_t bytes;              /* written, or to be */
     char *waiting, *writing;    /* bytes that wait, and those on their way */
@@ -26,8 +27,8 @@ struct mg_spill {
     bool is_busy, reads, is_closed;
 };
 
-/* NULL when out of memory. */
-struct mg_spill *mg_spill_new(struct mg_loop *loop, void (*on_event)(void *arg), void *arg);
+/* folder: copied; empty: the environment's. NULL when out of memory. */
+struct mg_spill *mg_spill_new(struct mg_loop *loop, struct mg_str folder, void (*on_event)(void *arg), void *arg);
 /* The file goes; on_event is not called any more. */
 void mg_spill_close(struct mg_spill *s);
 /* Append a copy. 0, 1: MG_SPILL_FULL or more wait, or an error (UV_ENOSPC…). */

@@ -245,7 +245,8 @@ enum mg_over {
 };
 /* Gather the body, at most `limit` bytes (0: the route's limits.buffered_body), at most once in
  * an entry. Returns 0: under way, on_wake gets status 0 or MG_ETOOBIG, MG_ECLOSED; 1: it is there
- * already. */
+ * already. MG_EBUSY: another entry gathers it, or it lies in a file and steps of entries between would have to pass over it once more
+ * (what has been put into a file is not written again: the entry that spills stands behind them). */
 int mg_body_read(struct mg_x *x, int side, int64_t limit, int over);
 /* The gathered body; MG_ENOENT before mg_body_read has ended; MG_ETOOBIG: it lies in a file. */
 int mg_body_get(struct mg_x *x, int side, struct mg_str *out);

@@ -1,9 +1,12 @@
 """Bodies that policies gather in temporary files: memory stays flat, and what passes on is whole."""
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
-from harness import Ended, IS_SANITIZED, answer, wait_for
+import pytest
+
+from harness import Ended, IS_SANITIZED, answer, run, wait_for
 from test_plugin_transform import entry
 
 MIB = 1 << 20
@@ -91,6 +94,46 @@ def test_no_room_for_the_file_is_told(proxy):
     g, u = entry(proxy, READ, env={**os.environ, "TMPDIR": "/nonexistent"})
     res = g.ask("POST", "/", [], b"x" * (3 * MIB))
     assert res.status == 503 and res.headers.get("x-moongate-error") == "body_not_kept" and u.requests == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("only root may mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_refuses_that_body_and_no_other(proxy, small_disk):
+    g, u = entry(proxy, READ, top=f'tmp = "{small_disk}",')
+    assert g.ask("POST", "/", [], b"x" * (3 * MIB // 2)).status == 200
+    res = g.ask("POST", "/", [], b"x" * (8 * MIB))
+    assert res.status == 503 and res.headers.get("x-moongate-error") == "body_not_kept"
+    wait_for(lambda: os.statvfs(small_disk).f_bfree == os.statvfs(small_disk).f_blocks, "the disk to be empty again")
+    assert g.ask("POST", "/", [], b"y" * (3 * MIB // 2)).status == 200 and u.last.body == b"y" * (3 * MIB // 2)
+
+
+def test_the_folder_of_temporary_files_is_checked_with_its_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder, why in [("/nowhere/at/all", "no such file"), (tmp_path / "file", "not a folder")]:
+        config = tmp_path / "gateway.lua"
+        config.write_text(f'return {{\n  listen = "127.0.0.1:0",\n  tmp = "{folder}",\n}}\n')
+        said = run("check", "-c", config)
+        text = said.stdout + said.stderr
+        assert said.returncode != 0 and f"gateway.lua:3: tmp: {folder}" in text and why in text.lower(), text
+
+
+def test_what_an_observed_entry_gathered_is_not_there_for_the_others(proxy):
+    look = "{ on_request = function(x) x.request.headers['x-length'] = tostring(x.request.body_length) end }"
+    g, u = entry(proxy, '{ on_request = function(x) assert(x.request:body{ spill = true }:length() > 3) end, mode = "observe" }, ' + look)
+    client = g.client()
+    for body in (b"some text", b"x" * (2 * MIB)):
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        assert client.response().status == 200
+        assert u.last.body == body and u.last.headers.get("x-length") in ("nil", "-1")
 
 
 def test_memory_stays_flat_for_a_huge_upload(proxy):
