@@ -4,8 +4,8 @@
 --     local user, why = users:get(id, function() return fetch(id) end)      -- may wait; one computes, the others wait for it
 --     users:delete(id)                                                      -- on every worker
 --
--- The function returns a string, number, boolean or a table that JSON can tell; or nil and why there is none. What it raises is raised by
--- all who wait. Each worker keeps Lua values of its own (at most `max`), all share the rest.
+-- The function returns a string, number, boolean or a table that JSON can tell; or nil and why there is none. A third result is a time to
+-- live of this value's own: `return token, nil, "90s"`. What it raises is raised by all who wait. Each worker keeps Lua values of its own (at most `max`), all share the rest.
 
 local host = require "moongate.host"
 local json = require "moongate.json"
@@ -77,22 +77,24 @@ local function fail(c, key, state, why, ttl)
 end
 
 local function compute(c, key, version, fn)
-  local ok, value, why = pcall(fn, key)
+  local ok, value, why, own = pcall(fn, key)
   if not ok then
-    fail(c, key, FAILED, value, c.negative_ttl)
+    fail(c, key, FAILED, value, c.error_ttl)
     return error(value, 0)
   end
-  if value == nil then
-    fail(c, key, NONE, why, c.negative_ttl)
+  local timed, ttl = pcall(ms, own, "cache:get: the third result", value == nil and c.negative_ttl or c.ttl)
+  if timed and value == nil then
+    fail(c, key, NONE, why, ttl)
     return nil, why
   end
-  local fine, text = pcall(encode, value)
+  local fine, text = timed, ttl
+  if fine then fine, text = pcall(encode, value) end
   if not fine then
     fail(c, key, FAILED, text, 0)
     return error(text, 3)
   end
-  local rc = C.mg_cache_put(host.here(), c.at, key, #key, text, #text, c.ttl)
-  if rc >= 0 and #text <= LOCAL_BYTES then near_put(c, key, version, c.ttl, value) end
+  local rc = C.mg_cache_put(host.here(), c.at, key, #key, text, #text, ttl)
+  if rc >= 0 and #text <= LOCAL_BYTES then near_put(c, key, version, ttl, value) end
   return value
 end
 
@@ -139,22 +141,23 @@ local function open(known, name)
   if type(name) ~= "string" then return error("mg.cache: a cache's name is a string", 3) end
   local at = C.mg_cache_open(name, #name)
   if at == nil then return error("mg.cache: \"" .. name .. "\": 1 to 122 visible characters expected, and at most 256 dictionaries", 3) end
-  local c = setmetatable({ at = at, ttl = 60000, negative_ttl = 0, max = 256, young = {}, old = {}, young_n = 0 }, object_mt)
+  local c = setmetatable({ at = at, ttl = 60000, negative_ttl = 0, error_ttl = 0, max = 256, young = {}, old = {}, young_n = 0 }, object_mt)
   known[name] = c
   return c
 end
 
--- One cache for each name; options given later take the place of former ones. ttl ("1m"), negative_ttl (0: what failed is computed again),
--- max (256 values of each worker's own).
+-- One cache for each name; options given later take the place of former ones. ttl ("1m"), negative_ttl (of `nil, why`; 0: computed again),
+-- error_ttl (of errors; as negative_ttl), max (256 values of each worker's own).
 local function caches()
   local known = {}
   return function(name, options)
     local c = known[name] or open(known, name)
     if options and options ~= c.options then
       for k in pairs(options) do
-        if k ~= "ttl" and k ~= "negative_ttl" and k ~= "max" then error("mg.cache: unknown option '" .. tostring(k) .. "'", 2) end
+        if k ~= "ttl" and k ~= "negative_ttl" and k ~= "error_ttl" and k ~= "max" then error("mg.cache: unknown option '" .. tostring(k) .. "'", 2) end
       end
       c.ttl, c.negative_ttl = ms(options.ttl, "mg.cache", 60000), ms(options.negative_ttl, "mg.cache", 0)
+      c.error_ttl = ms(options.error_ttl, "mg.cache", c.negative_ttl)
       c.max = tonumber(options.max) or 256
       c.options = options
     end

@@ -93,12 +93,17 @@ local function value_of(x, op, nodes, i)
   return list
 end
 
--- What an operation brought: a value, or nil and why.
+local tokens = {
+  [tonumber(C.MG_ETIMEOUT)] = "timeout", [tonumber(C.MG_ECLOSED)] = "closed", [tonumber(C.MG_EBUSY)] = "busy",
+  [tonumber(C.MG_EPROTO)] = "protocol", [tonumber(C.MG_ETLS)] = "tls", [tonumber(C.MG_ETOOBIG)] = "too_big",
+}
+
+-- What an operation brought: a value; nil and why, and a token where the server did not answer.
 local function result(x, op, status)
   if status < 0 then
-    local why = C.mg_redis_text(x, op, 0, out) == 0 and str(out.p, out.n) or host.message(status)
+    local why = C.mg_redis_text(x, op, 0, out) == 0 and out.n > 0 and str(out.p, out.n) or "redis: " .. host.message(status)
     C.mg_redis_release(x, op)
-    return nil, why
+    return nil, why, tokens[status]
   end
   local nodes = C.mg_redis_nodes(x, op, count)
   if nodes == nil then return nil, "redis: no memory for the reply" end
@@ -289,8 +294,8 @@ function subscription.receive(s, timeout)
   local ms = timeout and milliseconds(timeout, "subscription:receive") or -1
   local op = C.mg_redis_receive(x, s.number, ms)
   if op < 0 then return nil, "redis: " .. (op == BUSY and host.message(op) or "this subscription has ended") end
-  local got, why = result(x, op, host.wait(op))
-  if not got then return nil, why end
+  local got, why, token = result(x, op, host.wait(op))
+  if not got then return nil, why, token end
   local kind = got[1]
   if kind == "message" then return { channel = got[2], payload = got[3] } end
   if kind == "pmessage" then return { pattern = got[2], channel = got[3], payload = got[4] } end

@@ -66,11 +66,12 @@ end
 -- "https://api.example/*" or "POST https://api.example/*": the one with most letters that fits.
 local function by_url(table_of, request)
   local found, length = nil, -1
+  local short = request.url:gsub("^(https://[^/]*):443/", "%1/"):gsub("^(http://[^/]*):80/", "%1/") -- as people write it
   for key, value in pairs(table_of) do
     local method, url = key:match("^(%u+) (.+)$")
     local pattern = "^" .. (url or key):gsub("[%^%$%(%)%%%.%[%]%+%-%?]", "%%%0"):gsub("%*", ".*") .. "$"
-    local subject = (url or key):find("://", 1, true) and request.url or request.path
-    if (not method or method == request.method) and #key > length and (subject:find(pattern) or request.url:find(pattern)) then
+    local fits = request.url:find(pattern) or short:find(pattern) or not (url or key):find("://", 1, true) and request.path:find(pattern)
+    if (not method or method == request.method) and #key > length and fits then
       found, length = value, #key
     end
   end

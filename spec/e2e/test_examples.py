@@ -15,7 +15,8 @@ IS_BUILD_TREE = (TREE / "CMakeCache.txt").exists()
 
 
 EXAMPLES = sorted(p.relative_to(ROOT) for p in (ROOT / "examples").rglob("*.lua") if re.search(r"^return \{", p.read_text(), re.M)
-                  and "plugins" not in p.relative_to(ROOT).parts and "plugin-c" not in p.parts)
+                  and "plugins" not in p.relative_to(ROOT).parts and "plugin-c" not in p.parts
+                  and "cookbook" not in p.parts)  # test_cookbook.py
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=map(str, EXAMPLES))

@@ -44,6 +44,31 @@ describe("mg.cache", function()
     expect(calls).equals(4)
   end)
 
+  it("takes a value's own time to live, and refuses one that is none", function()
+    local c = mg.cache("own", { ttl = "1h" })
+    local function brief() calls = calls + 1 return "v", nil, "2s" end
+    local function ask() return run(function() return c:get("k", brief) end)[1] end
+    ask()
+    test.advance "1900ms"
+    expect(ask()).equals("v")
+    expect(calls).equals(1)
+    test.advance "200ms"
+    ask()
+    expect(calls).equals(2)
+    local got = run(function() return pcall(c.get, c, "other", function() return 1, nil, "soon" end) end)
+    expect(got[2]).contains("the third result")
+  end)
+
+  it("keeps errors as long as it is told, apart from nil", function()
+    local c = mg.cache("errors", { negative_ttl = "1m", error_ttl = 0 })
+    local function broken() calls = calls + 1 error("broken", 0) end
+    for _ = 1, 2 do run(function() return pcall(c.get, c, "k", broken) end) end
+    expect(calls).equals(2)
+    local kept = mg.cache("kept-errors", { negative_ttl = "1m" })
+    for _ = 1, 2 do run(function() return pcall(kept.get, kept, "k", broken) end) end
+    expect(calls).equals(3)
+  end)
+
   it("raises what was raised, and the next one may compute", function()
     local c = mg.cache("raise")
     local got = run(function()
