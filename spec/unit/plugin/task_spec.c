@@ -234,6 +234,7 @@ static void there_are_no_more_than_the_config_allows(void **state)
     pass(50);
     assert_int_equal(k.released, 2);
     assert_int_equal(mg_task_begin(&f->w, &order, NULL), 0);
+    mg_tasks_end(&f->w, NULL);
 }
 
 static void at_the_end_of_a_worker_all_are_gone_and_none_begins(void **state)
@@ -330,6 +331,7 @@ static void once_per_gateway_is_the_first_workers(void **state)
     pass(100);
     assert_int_equal(k.begun, 0);
     assert_true(first.begun > 0);
+    mg_alarms_end(&f->w, NULL);
 }
 
 static void a_timer_that_finds_no_room_goes_off_later(void **state)
