@@ -106,7 +106,7 @@ describe("Kong's acl behind its key-auth", function()
   local n = 0
   local function ask(groups, config)
     n = n + 1
-    local key = "k-" .. n -- what was read of a consumer is kept for as long as the config
+    local key = "k-" .. n
     return test.exchange {
       plugins = { { "kong:key-auth" }, { "kong:acl", config = config } }, headers = { apikey = key },
       consumers = { ["alice" .. n] = { groups = groups, keyauth_credentials = { { key = key } } } },

@@ -63,7 +63,7 @@ function cache:get(key, opts, fn, ...)
     opts, fn = nil, fn
     if fn == nil then error("a function that loads the value expected", 2) end
   end
-  if now.handle == 0 or now.can_wait == 0 then return fn(...) end
+  if now.handle == 0 or now.can_wait == 0 or key:sub(1, 7) == "config:" then return fn(...) end
   store = store or mg_cache("kong", { ttl = LONGEST })
   key = generation .. ":" .. key
   for _ = 1, 2 do

@@ -14,10 +14,11 @@ local here = host.here
 
 local db = { strategy = "off" }
 
+-- What kong.cache does not keep: it is at hand, and changes with the config.
 local function cache_key(name)
   return function(_, key, ...)
     if type(key) == "table" then key = key.id end
-    return concat({ name, tostring(key), ... }, ":")
+    return "config:" .. concat({ name, tostring(key), ... }, ":")
   end
 end
 

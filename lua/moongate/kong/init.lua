@@ -93,7 +93,7 @@ local sources = {
   rewrite = "local h, fn, finish = ... return function(x, conf) fn(h, conf) finish(x) end",
   header_filter = "local h, fn, begin = ... return function(x, conf) begin(x) fn(h, conf) end",
   log = "local h, fn = ... return function(_, conf) fn(h, conf) end",
-  body_filter = "local h, fn, begin, finish = ... return function(x, conf) begin(x) fn(h, conf) finish(x) end",
+  body_filter = "local h, fn, run = ... return function(x, conf) run(x, h, fn, conf) end",
 }
 
 local answer = require "moongate.kong.answer"
@@ -111,7 +111,7 @@ local function phases(out, plugin)
   out.on_rewrite = handler(plugin, "rewrite", "rewrite", answer.finish)
   out.on_request = handler(plugin, "access", "rewrite", answer.finish)
   out.on_log = handler(plugin, "log", "log")
-  out.on_response_body = handler(plugin, "body_filter", "body_filter", filter.begin, filter.finish)
+  out.on_response_body = handler(plugin, "body_filter", "body_filter", filter.run)
   local has = function(phase) return type(plugin[phase]) == "function" and plugin[phase] ~= inert end
   if has "response" then
     if has "header_filter" or has "body_filter" then

@@ -51,23 +51,28 @@ local function call(r, name, ...)
   return converted(value)
 end
 
-function redis.new() return setmetatable({ options = {} }, { __index = methods }) end
+-- Names that an object does not have are commands, so it has all of its own.
+local object_mt = { __index = methods }
+function redis.new()
+  return setmetatable({ options = {}, client = false, host = false, port = false, user = false, password = false, db = false, timeout = false,
+                        pipeline = false }, object_mt)
+end
 
 function methods:set_timeout(ms) self.timeout = ms end
 function methods:set_timeouts(connect, _, read) self.timeout = math.max(connect or 0, read or 0) end
 function methods:connect(name, port, options)
   if type(port) == "table" then options, port = port, 6379 end
-  self.host, self.port, self.options, self.client = name, port or 6379, options or {}, nil
-  self.user, self.password, self.db = nil, nil, nil
+  self.host, self.port, self.options, self.client = name, port or 6379, options or {}, false
+  self.user, self.password, self.db = false, false, false
   return 1
 end
 function methods:auth(user, password)
-  if password == nil then user, password = nil, user end
-  self.user, self.password, self.client = user, password, nil
+  if password == nil then user, password = false, user end
+  self.user, self.password, self.client = user, password, false
   return "OK"
 end
 function methods:select(db)
-  self.db, self.client = db, nil
+  self.db, self.client = db, false
   return "OK"
 end
 function methods.set_keepalive() return 1 end
@@ -76,10 +81,10 @@ function methods.close() return 1 end
 function methods.get_reused_times() return 0 end
 
 function methods:init_pipeline() self.pipeline = {} end
-function methods:cancel_pipeline() self.pipeline = nil end
+function methods:cancel_pipeline() self.pipeline = false end
 function methods:commit_pipeline()
   local commands = self.pipeline
-  self.pipeline = nil
+  self.pipeline = false
   if not commands then return nil, "no pipeline" end
   local client, why = client_of(self)
   if not client then return nil, why end

@@ -1,0 +1,1 @@
+return { name = "whole-probe", fields = { { config = { type = "record", fields = {} } } } }
