@@ -157,6 +157,7 @@ struct mg_exchange {
     uint16_t step;                  /* next step of the phase */
     uint64_t seen;                  /* entries whose `when` was asked: bit set */
     uint64_t skipped;               /* of those, `when` said no */
+    size_t observed_bytes;          /* of the arena's budget: added for what entries that only observe took */
     uint64_t began;                 /* entries that saw the request (on_response runs for these) */
     bool told_why;                  /* whoever ran the step has logged why it fails */
     struct mg_list ops;

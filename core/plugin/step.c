@@ -1,6 +1,7 @@
 /* step.c - one call into a plugin, and what its verdict is worth. */
 #include "plugin/watch.h"
 #include "plugin/pull.h"
+#include "plugin/private_ctx.h"
 #include "exchange/account.h"
 #include "pdk/problem.h"
 #include "script/script.h"
@@ -135,6 +136,32 @@ static enum mg_verdict settle(struct mg_exchange *x, struct mg_chain_entry *e, i
     return fail(x, e, phase, "the plugin returned something that is no verdict");
 }
 
+/* What an observed entry's `when` changes is put back as what the entry changes is. */
+static int observed_when(struct mg_exchange *x, const struct mg_chain_entry *e)
+{
+    struct mg_head *answer_head = x->answer_head;
+    struct mg_undo *undo = x->undo; /* of an entry that waits, while this one is asked beside it */
+    int r = MG_ENOMEM;
+
+    if (mg_private_ctx_enter(x, e))
+        return r;
+    if (mg_undo_save(x) == 0) {
+        r = mg_chain_when(x, e->when);
+        mg_undo_apply(x);
+    }
+    x->undo = undo;
+    x->answer_head = answer_head;
+    mg_private_ctx_leave(x, e, NULL, NULL);
+    return r;
+}
+
+static int ask_when(struct mg_exchange *x, const struct mg_chain_entry *e)
+{
+    if (!mg_chain_when)
+        return MG_ENOENT;
+    return e->observe ? observed_when(x, e) : mg_chain_when(x, e->when);
+}
+
 int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phase)
 {
     uint64_t bit = (uint64_t)1 << e->index;
@@ -151,7 +178,7 @@ int mg_step_takes_part(struct mg_exchange *x, struct mg_chain_entry *e, int phas
         return !(x->skipped & bit);
     x->seen |= bit;
     mg_frame_enter(x, &f, e, phase);
-    r = mg_chain_when ? mg_chain_when(x, e->when) : MG_ENOENT;
+    r = ask_when(x, e);
     if (r < 0 && (fail(x, e, phase, "the entry's `when` failed") == MG_CONTINUE || e->observe))
         r = 0;
     mg_frame_leave(x, &f, MG_CONTINUE);
@@ -169,18 +196,34 @@ static enum mg_verdict wake(struct mg_exchange *x, struct mg_chain_entry *e, int
     return e->plugin->on_wake(mg_handle_of(x), e->self, e->locals[x->worker->index], op, status);
 }
 
+/* What an observed entry took of the exchange's memory, others need not go without: the budget grows by it, to twice what it was
+ * at most. */
+static void make_good(struct mg_exchange *x, size_t used_before)
+{
+    size_t took = x->arena.used - used_before, at_most = x->arena.budget - x->observed_bytes;
+
+    if (took > at_most - x->observed_bytes)
+        took = at_most - x->observed_bytes;
+    x->arena.budget += took;
+    x->observed_bytes += took;
+}
+
 /* A call that somebody looks at, or that may have to be undone. fn NULL: it has been woken. */
 static enum mg_verdict watched(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn, int op, int status)
 {
     enum mg_verdict v;
     struct mg_watch w;
+    size_t used = x->arena.used;
 
     if (mg_watch_begin(x, e, phase, !fn, &w)) {
         v = fail(x, e, phase, "no memory left to keep what the plugin may change; it was skipped");
         return e->observe ? MG_CONTINUE : v;
     }
     v = fn ? fn(mg_handle_of(x), e->self, e->locals[x->worker->index]) : wake(x, e, op, status);
-    return mg_watch_end(x, e, phase, settle(x, e, phase, v), &w);
+    v = mg_watch_end(x, e, phase, settle(x, e, phase, v), &w);
+    if (e->observe)
+        make_good(x, used);
+    return v;
 }
 
 enum mg_verdict mg_step_call(struct mg_exchange *x, struct mg_chain_entry *e, int phase, mg_phase_fn *fn)

@@ -80,6 +80,10 @@ CASES = [
     ('id = "own", on_request_body = function(x) require("moongate").sleep("1h") end', [POST], ["error"], "it would have failed the request with 504"),
     ('id = "own", when = function(x) return nil + 1 end, on_request = function() end', [GET], [], "attempt to perform arithmetic"),
     ('id = "own", on_request = function(x) x.request:body(5) end', [POST], ["answer"], "it would have answered 413"),
+    ('id = "own", when = function(x) x.request.headers["x-when"] = "1" x.ctx.when = "1" return true end, on_request = function(x) return x:respond(403, "no") end',
+     [GET, POST], ["answer"], "it would have answered 403"),
+    ('id = "own", on_request = function(x) for i = 1, 1e5 do x.request.headers["x-" .. i] = ("v"):rep(1000) end end', [GET, POST], ["error"],
+     "it would have failed the request with 500"),
     ('id = "own", on_response = function(x) x.response:body(5) end', [GET], ["answer"], "it would have answered 502"),
 ]
 
