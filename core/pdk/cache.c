@@ -4,6 +4,7 @@
  * the key, a line feed between; status: the state; answer: the value) and "cache.wait" (the same, the answer begins with the
  * state's letter). What is put is told by nobody: it was computed here. */
 #include "pdk/call.h"
+#include "base/alloc.h"
 #include "exchange/outside.h"
 #include "service/flights.h"
 #include "service/words.h"
@@ -35,7 +36,7 @@ static int state_of(char letter)
     return at ? (int)(at - letters) : -1;
 }
 
-struct look { struct mg_exchange *x; struct mg_shared *d; struct mg_str key; struct mg_cached *out; int rc; };
+struct look { struct mg_shared *d; struct mg_str key; struct mg_cached *out; };
 
 static bool look(void *arg)
 {
@@ -45,11 +46,10 @@ static bool look(void *arg)
     if (mg_shared_read(l->d, l->key, false, &v) != 0 || v.kind != MG_TEXT || v.text.n < 1 || state_of(v.text.p[0]) < 0)
         return false;
     l->out->state = state_of(v.text.p[0]);
-    l->out->value = mg_arena_copy(&l->x->arena, v.text.p + 1, v.text.n - 1);
+    l->out->value = mg_str(v.text.p + 1, v.text.n - 1);
     l->out->left_ms = mg_shared_get_ttl(l->d, l->key);
     if (l->out->left_ms < 0)
         l->out->left_ms = 0;
-    l->rc = l->out->value.p ? 0 : MG_ENOMEM;
     return true;
 }
 
@@ -91,7 +91,7 @@ static int board(struct mg_exchange *x, struct look *l)
     struct mg_op *op = NULL;
 
     switch (mg_flight_board(x, l->d, l->key, look, l, &op)) {
-    case MG_FLIGHT_LANDED: return l->rc;
+    case MG_FLIGHT_LANDED: return 0;
     case MG_FLIGHT_OWNER: l->out->state = MG_CACHE_COMPUTE; return 0;
     case MG_FLIGHT_WAITER:
         op->kind = &wait_kind;
@@ -134,7 +134,7 @@ static int simulated(struct mg_exchange *x, struct mg_str question, int64_t stat
 int mg_cache_get(struct mg_x *h, struct mg_cache *c, const char *key, size_t key_n, struct mg_cached *out)
 {
     struct mg_exchange *x = mg_handle(h);
-    struct look l = { x, dictionary(c), { key, key_n }, out, 0 };
+    struct look l = { dictionary(c), { key, key_n }, out };
     struct mg_str question = { 0 }, answer;
     int rc = may_ask(x, c, key_n);
     int64_t status;
@@ -147,24 +147,27 @@ int mg_cache_get(struct mg_x *h, struct mg_cache *c, const char *key, size_t key
         if (mg_outside_answers(x, "cache.get", question, &status, &answer))
             return simulated(x, question, status, answer, out);
     }
-    rc = look(&l) ? l.rc : board(x, &l);
+    rc = look(&l) ? 0 : board(x, &l);
     mg_outside_told(x, "cache.get", rc ? rc : out->state, out->value);
     return rc;
 }
 
+/* The last one's bytes were for the caller until now. */
 int mg_cache_result(struct mg_x *h, int op, struct mg_cached *out)
 {
     struct mg_exchange *x = mg_handle(h);
-    struct mg_flight_result *r = x ? result_of(x, op) : NULL;
+    struct mg_flight_result *r = x ? result_of(x, op) : NULL, *last = x ? result_of(x, 0) : NULL;
 
     *out = (struct mg_cached){ 0 };
-    if (!r)
+    if (last)
+        mg_brought_drop(x, &last->brought);
+    if (!r || op == 0)
         return x ? MG_ENOENT : MG_EENDED;
     out->state = r->state;
     out->left_ms = r->left_ms;
-    out->value = mg_arena_copy(&x->arena, r->value.p, r->value.n);
-    mg_brought_drop(x, &r->brought);
-    return out->value.p ? 0 : MG_ENOMEM;
+    out->value = r->value;
+    r->brought.op = 0;
+    return 0;
 }
 
 /* ---- writing ---- */
@@ -189,7 +192,7 @@ static int settle(struct mg_x *h, struct mg_cache *c, struct mg_str key, int sta
         return MG_EENDED;
     if (!c || ttl_ms < 0 || key.n == 0 || key.n > MG_SHARED_KEY_MAX)
         return MG_EINVAL;
-    bytes = mg_arena_alloc(&x->arena, value.n + 1);
+    bytes = mg_malloc(value.n + 1); /* a task may put many: nothing from its arena */
     if (!bytes)
         return MG_ENOMEM;
     bytes[0] = letters[state];
@@ -200,6 +203,7 @@ static int settle(struct mg_x *h, struct mg_cache *c, struct mg_str key, int sta
         keep(&k, true);
         mg_flight_changed(k.d, key);
     }
+    mg_free(bytes);
     return k.rc < 0 ? k.rc : 0;
 }
 

@@ -27,8 +27,15 @@ struct waiter {
     size_t key_n;
     char key[];
 };
-/* What an owner's exchange keeps of its flight, in its arena. */
-struct claim { struct mg_shared *d; uint64_t hash, owner; struct mg_str key; };
+/* What an owner's exchange keeps of its flight: when it ends the flight goes on without it. A task may own many, one after the
+ * other, so they take nothing from its arena. */
+struct claim {
+    struct mg_brought brought;
+    struct mg_shared *d;         /* NULL: nothing is claimed yet */
+    uint64_t hash, owner;
+    size_t key_n;
+    char key[];
+};
 
 struct part { pthread_mutex_t lock; struct mg_list flights; };
 static struct part parts[PARTS];
@@ -36,6 +43,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic uint32_t versions[VERSIONS], epoch;
 
 const char mg_flight_kind;
+static const char claim_kind;
 
 static void prepare(void)
 {
@@ -181,21 +189,43 @@ static void release(struct mg_shared *d, uint64_t hash, struct mg_str key, uint6
     mg_free(f);
 }
 
-static void claim_over(void *arg)
+static void claim_free(struct mg_brought *b)
 {
-    const struct claim *c = arg;
+    struct claim *c = mg_container(b, struct claim, brought);
 
-    release(c->d, c->hash, c->key, c->owner);
+    if (c->d)
+        release(c->d, c->hash, mg_str(c->key, c->key_n), c->owner);
+    mg_free(c);
 }
 
 static bool claim(struct mg_exchange *x, struct mg_shared *d, uint64_t hash, struct mg_str key)
 {
-    struct claim *c = mg_arena_alloc(&x->arena, sizeof *c);
+    struct claim *c = mg_calloc(1, sizeof *c + key.n);
 
     if (!c)
         return false;
-    *c = (struct claim){ d, hash, x->handle, mg_arena_copy(&x->arena, key.p, key.n) };
-    return c->key.p && mg_arena_defer(&x->arena, claim_over, c) == 0;
+    c->brought = (struct mg_brought){ .kind = &claim_kind, .free = claim_free };
+    c->hash = hash;
+    c->owner = x->handle;
+    c->key_n = key.n;
+    memcpy(c->key, key.p, key.n);
+    if (mg_brought_keep(x, &c->brought) != 0)
+        return false;
+    c->d = d; /* from here on its end is the flight's */
+    return true;
+}
+
+/* Its flight has landed. */
+static void claim_drop(struct mg_exchange *x, const struct mg_shared *d, uint64_t hash, struct mg_str key)
+{
+    for (struct mg_brought *b = x->brought; b; b = b->next) {
+        struct claim *c = mg_container(b, struct claim, brought);
+
+        if (b->kind == &claim_kind && c->hash == hash && c->d == d && mg_str_eq(mg_str(c->key, c->key_n), key)) {
+            mg_brought_drop(x, b);
+            return;
+        }
+    }
 }
 
 /* ---- boarding ---- */
@@ -309,5 +339,6 @@ bool mg_flight_land(struct mg_exchange *x, struct mg_shared *d, struct mg_str ke
     }
     pthread_mutex_unlock(&p->lock);
     mg_free(f);
+    claim_drop(x, d, hash, key);
     return true;
 }

@@ -362,8 +362,8 @@ int mg_upstream_set(struct mg_x *x, const char *name, size_t name_n);
 int mg_upstream_target(struct mg_x *x, struct mg_str *out);
 
 /* ---- consumers and credentials -------------------------------------------------------------- */
-/* Phases of mg_credential_find, mg_credential_get, mg_consumer_name, mg_consumer_credential_id,
- * mg_consumer_group_at, mg_consumer_in_group, mg_consumer_meta: all but on_task. Phases of
+/* Phases of mg_credential_find, mg_credential_get, mg_credential_id, mg_credential_consumer, mg_consumer_name,
+ * mg_consumer_credential_id, mg_consumer_find, mg_consumer_group_at, mg_consumer_in_group, mg_consumer_meta: all but on_task. Phases of
  * mg_consumer_set_credential, mg_consumer_set: on_rewrite, on_request. */
 
 /* Find a credential of a kind (a plugin's `credentials`; "keys", "basic", "jwt"…) by its unique
@@ -748,7 +748,7 @@ struct mg_cached {
     int32_t state;       /* enum mg_cache_state */
     int32_t op;          /* of MG_CACHE_WAIT */
     int64_t left_ms;     /* for which it is good; 0: it is not kept */
-    struct mg_str value; /* lives until the exchange ends */
+    struct mg_str value; /* until the thread's next call of mg_cache_* or mg_shared_*, or the end of the exchange: copy it */
 };
 /* Ask. Phases of mg_cache_get: all but on_log. */
 int mg_cache_get(struct mg_x *x, struct mg_cache *c, const char *key, size_t key_n, struct mg_cached *out);

@@ -54,8 +54,15 @@ function x:authenticate(credential) end
 function x:count(which) end
 
 ---@param credential integer
+function x:credential_consumer(credential) end
+
+---@param credential integer
 ---@param field string
 function x:credential_field(credential, field) end
+
+---Its id, and the name of the consumer that it belongs to.
+---@param credential integer
+function x:credential_id(credential) end
 
 function x:each_ctx() end
 
@@ -65,6 +72,11 @@ function x:each_ctx() end
 ---@param headers table<string, string|string[]>?
 ---@return mg.verdict
 function x:error(status, detail, headers) end
+
+---Is there a consumer of that name? With `meta`: that piece of its metadata. nil when not.
+---@param name string
+---@param meta any
+function x:find_consumer(name, meta) end
 
 ---A credential's number, or nil.
 ---@param kind string
