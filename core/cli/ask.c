@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -40,6 +41,22 @@ char *mg_cli_admin(const struct mg_command *about, const char *path)
 
 /* ---- connecting ------------------------------------------------------------------------------------ */
 
+/* A signal came while it connected: that goes on. */
+static bool goes_on(int fd)
+{
+    struct pollfd p = { fd, POLLOUT, 0 };
+    socklen_t n = sizeof(int);
+    int error = 0, rc;
+
+    do
+        rc = poll(&p, 1, WAIT_S * 1000);
+    while (rc < 0 && errno == EINTR);
+    if (rc == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0)
+        return true;
+    errno = error ? error : ETIMEDOUT;
+    return false;
+}
+
 static int try_one(int family, const struct sockaddr *sa, socklen_t n)
 {
     struct timeval wait = { .tv_sec = WAIT_S };
@@ -49,7 +66,7 @@ static int try_one(int family, const struct sockaddr *sa, socklen_t n)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    if (connect(fd, sa, n) == 0)
+    if (connect(fd, sa, n) == 0 || (errno == EINTR && goes_on(fd)))
         return fd;
     why = errno;
     close(fd);
@@ -128,6 +145,8 @@ static bool line_send(struct line *l, const char *p, size_t n)
     while (n) {
         ssize_t sent = l->ssl ? SSL_write(l->ssl, p, n > 1 << 20 ? 1 << 20 : (int)n) : send(l->fd, p, n, MSG_NOSIGNAL);
 
+        if (sent < 0 && !l->ssl && errno == EINTR)
+            continue;
         if (sent <= 0)
             return false;
         p += sent;
@@ -152,6 +171,10 @@ static char *line_read(struct line *l, size_t *n)
             text = more;
         }
         got = l->ssl ? SSL_read(l->ssl, text + *n, (int)(room - *n)) : recv(l->fd, text + *n, room - *n, 0);
+        if (got < 0 && !l->ssl && errno == EINTR) { /* stopped and continued, or a Ctrl-C that is looked at later */
+            got = 1;
+            continue;
+        }
         *n += got > 0 ? (size_t)got : 0;
     }
     if (text)

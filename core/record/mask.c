@@ -312,7 +312,7 @@ static struct mg_str mask_message(struct mg_mask *m, struct mg_str text)
         struct mg_str line = mg_str(rest.p, end ? (size_t)(end + 1 - rest.p) : rest.n);
 
         rest = from(rest, line.n);
-        if (!is_first && mg_str_trim(mg_str(line.p, line.n - (end ? 1 : 0))).n == 0) {
+        if (!is_first && (mg_str_eq(line, MG_STR("\r\n")) || mg_str_eq(line, MG_STR("\n")))) {
             if (!mg_mask_body(m, type, codings, rest, &body, &changed))
                 body = mg_str("", 0);
             return joined3(m, out, line, body);
