@@ -325,8 +325,8 @@ def test_a_renewed_certificate_is_taken_by_a_reload(gateway, upstream, certs, tm
     u = upstream()
     cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
 
-    def place(name):
-        for target, source in zip((cert, key), certs.pem(name)):
+    def place(*names):
+        for target, source in zip((cert, key), certs.pem(*names)):
             target.write_bytes(source.read_bytes())
 
     place("localhost")
@@ -334,8 +334,7 @@ def test_a_renewed_certificate_is_taken_by_a_reload(gateway, upstream, certs, tm
       routes = {{ {{ "all", path = "/*", upstream = "{u.url}" }} }} }}""")
     client = g.client(tls=certs.client())
     assert client.ask().status == 200
-    certs.pem("renewed.test", "localhost")
-    place("renewed.test")
+    place("renewed.test", "localhost")
     assert g.reload().status == 200
     assert client.ask().status == 200, "connections go on"
     again = g.client(tls=certs.client())
