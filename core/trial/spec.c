@@ -1,5 +1,6 @@
 /* Finding spec files and running them. */
 #include "trial/trial.h"
+#include "trial/limit.h"
 #include "service/store.h"
 #include "base/clock.h"
 #include "base/sink.h"
@@ -273,12 +274,21 @@ static int real_ms(lua_State *L)
     return 1;
 }
 
+static int limit(lua_State *L)
+{
+    size_t n;
+    const char *name = luaL_checklstring(L, 1, &n);
+
+    mg_limit_begin(mg_str(name, n));
+    return 0;
+}
+
 static const luaL_Reg natives[] = {
     { "simulate", simulate }, { "advance", advance }, { "lines", lines }, { "report", report }, { "say", say },
     { "on_question", on_question }, { "set_wall_ms", set_wall_ms }, { "now_ms", now_ms }, { "wall_ms", wall_ms }, { "seed", seed },
     { "source_line", source_line }, { "files", files }, { "forget", forget }, { "colour", colour }, { "real_ms", real_ms }, { "written", written },
     { "gateway", mg_trial_gateway }, { "gateway_close", mg_trial_gateway_close }, { "listeners", mg_trial_listeners }, { "plugins", add_plugins },
-    { "tape", mg_trial_tape }, { "spool", mg_trial_spool }, { "recording", mg_trial_recording },
+    { "limit", limit }, { "tape", mg_trial_tape }, { "spool", mg_trial_spool }, { "recording", mg_trial_recording },
     { "recording_bytes", mg_trial_recording_bytes }, { "spooled", mg_trial_spooled }, { NULL, NULL }
 };
 
@@ -418,8 +428,10 @@ static void run_file(const char *path, const struct mg_trial_options *options, s
     if (mg_trial_open(t, path, &err) == 0)
         f = mg_sources_read(t->config.sources, MG_STR("spec"), path, &err);
     if (f) {
+        mg_limit_begin(mg_str_c(path));
         if (mg_vm_call(t->vm, file_body, (void *)f, &err) == 0)
             err.code = 0;
+        mg_limit_end();
     }
     if (!f || err.code) {
         printf("%s: %s\n", path, err.message);

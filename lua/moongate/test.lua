@@ -101,6 +101,7 @@ function test.it(name, fn)
     counts.skipped = counts.skipped + 1
     return
   end
+  native.limit(full)
   native.lines()
   told = {}
   is_running = true

@@ -142,3 +142,15 @@ def test_the_prompt_on_a_terminal():
         assert os.waitpid(pid, 0)[1] == 0
     finally:
         os.close(fd)
+
+
+def test_a_spec_without_an_end_ends_the_run_and_says_its_name(tmp_path):
+    (tmp_path / "a_spec.lua").write_text('''local test = require "moongate.test"
+test.describe("a plugin", function()
+  test.it("ends", function() end)
+  test.it("goes round for ever", function() while true do end end)
+  test.it("is not reached", function() end)
+end)''')
+    res = run("test", tmp_path)
+    assert res.returncode == 1
+    assert "FAILED a plugin goes round for ever" in res.stdout and "no end after" in res.stdout
