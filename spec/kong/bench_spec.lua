@@ -150,6 +150,14 @@ describe("Kong's basic-auth", function()
     expect(r.status).equals(401)
     expect(r.headers["www-authenticate"]).contains("Basic")
   end)
+  it("compares passwords as Kong stores them", function()
+    local stored = crypto.hex(crypto.digest("sha1", "moon" .. "dave"))
+    local given = { consumers = { dave = { basicauth_credentials = { { username = "dave", password = stored } } } },
+                    headers = { authorization = "Basic " .. crypto.base64("dave:moon") } }
+    expect(send("basic-auth", {}, given).status).equals(200)
+    given.headers.authorization = "Basic " .. crypto.base64("dave:sun")
+    expect(send("basic-auth", {}, given).status).equals(401)
+  end)
 end)
 
 describe("Kong's request-transformer", function()

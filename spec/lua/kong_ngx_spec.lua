@@ -178,7 +178,7 @@ describe("libraries by their names", function()
       r:hmset("h", { a = "1" })
       local bad, err = r:incr("k")
       assert(r:set_keepalive(1000, 10))
-      return { none == ngx.null, r:get("k"), replies[1], replies[2], replies[3] == ngx.null, r:array_to_hash(r:hgetall("h")).a, bad, err ~= nil } ]], { redis = true }))
+      return { none == ngx.null, r:get("k"), replies[1], replies[2], replies[3] == ngx.null, r:array_to_hash(r:hgetall("h")).a, bad, err ~= nil } ]], { redis = test.redis() }))
       .equals { true, "v", 1, 2, true, "1", false, true }
   end)
   it("resty.sha256 and friends, lrucache, lock, random, string", function()
