@@ -27,6 +27,20 @@ static const char *place_of(struct mg_str line, int *number)
     return NULL;
 }
 
+/* "routes.users.plugins[1]: plugins/guard.lua:3: …": what follows the path of a value, when that is a place; else all of it. */
+static struct mg_str past_path(struct mg_str mistake)
+{
+    const char *space = memchr(mistake.p, ' ', mistake.n), *colon;
+    struct mg_str rest;
+    int n;
+
+    if (!space || space == mistake.p || space[-1] != ':')
+        return mistake;
+    rest = mg_str(space + 1, (size_t)(mistake.p + mistake.n - space - 1));
+    colon = place_of(rest, &n);
+    return colon && !memchr(rest.p, ' ', (size_t)(colon - rest.p)) ? rest : mistake;
+}
+
 /* As of "gateway.lua:1: said.lua:3: unexpected symbol". */
 struct mg_str mg_onsave_place(struct mg_str mistake, struct mg_str *path, int *number)
 {
@@ -40,7 +54,7 @@ struct mg_str mg_onsave_place(struct mg_str mistake, struct mg_str *path, int *n
         after = (const char *)memchr(colon + 1, ':', (size_t)(end - colon - 1)) + 1;
         while (after < end && *after == ' ')
             after++;
-        mistake = mg_str(after, (size_t)(end - after));
+        mistake = past_path(mg_str(after, (size_t)(end - after)));
     }
     return mistake;
 }
