@@ -175,8 +175,7 @@ void mg_pieces_begin_request(struct mg_exchange *x)
 static void request_out(struct mg_exchange *x);
 static void response_out(struct mg_exchange *x);
 
-/* Somebody would take a piece now: the receiver, or an entry that wants the body whole. */
-static bool wants_piece(const struct mg_exchange *x, int side)
+bool mg_pieces_wants(const struct mg_exchange *x, int side, bool open)
 {
     const struct mg_body *b = &x->body[side];
 
@@ -184,8 +183,24 @@ static bool wants_piece(const struct mg_exchange *x, int side)
         return false;
     if (b->gather == MG_GATHER_ASKED && (side == MG_REQUEST ? x->state < MG_ST_RECEIVE : x->state == MG_ST_RESPOND))
         return true;
-    if (mg_chain_has_whole(b))
+    return !mg_chain_has_whole(b) && open;
+}
+
+/* What the decoder gives goes to whoever gets the sender's pieces: of a replaced body to the walker, or it is dropped. */
+bool mg_pieces_wants_decoded(const struct mg_exchange *x, int side, bool open)
+{
+    const struct mg_body *b = &x->body[side];
+
+    if (!b->replaced)
+        return mg_pieces_wants(x, side, open);
+    if (b->waiting || x->state >= MG_ST_LOG)
         return false;
+    return mg_pull_of(b) ? !mg_pull_is_full(b) : open;
+}
+
+/* The receiver's leg takes bytes. */
+static bool is_open(const struct mg_exchange *x, int side)
+{
     return side == MG_REQUEST ? x->state >= MG_ST_RECEIVE && x->up && !x->up_full : x->state == MG_ST_STREAM && !x->down_full;
 }
 
@@ -199,34 +214,19 @@ static void piece_out(struct mg_exchange *x, int side)
 
 static void run_feed(struct mg_exchange *x, int side)
 {
-    while (x->body[side].feed && wants_piece(x, side) && mg_feed_ready(x, side))
+    while (x->body[side].feed && mg_pieces_wants(x, side, is_open(x, side)) && mg_feed_ready(x, side))
         if (passed(x, side, mg_chain_run_feed(x, side)))
             piece_out(x, side);
 }
 
-/* What the decoder gives goes to whoever gets the sender's pieces: of a replaced body to the walker, or it is dropped. */
-static bool wants_decoded(const struct mg_exchange *x, int side)
-{
-    const struct mg_body *b = &x->body[side];
-
-    if (!b->replaced)
-        return wants_piece(x, side);
-    if (b->waiting || x->state >= MG_ST_LOG)
-        return false;
-    if (mg_pull_of(b))
-        return !mg_pull_is_full(b);
-    return side == MG_REQUEST ? x->state >= MG_ST_RECEIVE && x->up : x->state == MG_ST_STREAM;
-}
-
 static void run_decoded(struct mg_exchange *x, int side)
 {
-    while (wants_decoded(x, side) && mg_decoding_ready(&x->body[side]))
+    while (mg_pieces_wants_decoded(x, side, is_open(x, side)) && mg_decoding_ready(&x->body[side]))
         if (passed(x, side, mg_chain_run_decoded(x, side)))
             piece_out(x, side);
 }
 
-/* The end came before anybody asked for the body, and not a byte with it: whoever asks now is to hear of it. */
-static bool end_is_due(const struct mg_exchange *x, int side)
+bool mg_pieces_end_is_due(const struct mg_exchange *x, int side)
 {
     const struct mg_body *b = &x->body[side];
     struct mg_pull *p = mg_pull_of(b);
@@ -277,6 +277,13 @@ static bool is_stopped(const struct mg_body *b)
     return mg_body_spill_is_full(b) || mg_decoding_is_full(b) || mg_pull_is_full(b);
 }
 
+bool mg_pieces_wants_sent(const struct mg_exchange *x, int side, bool passes)
+{
+    const struct mg_body *b = &x->body[side];
+
+    return !b->waiting && !(b->more && is_stopped(b)) && (passes || b->gather == MG_GATHER_ASKED || mg_pull_wants(b));
+}
+
 void mg_pieces_request_flow(struct mg_exchange *x)
 {
     struct mg_body *b = &x->body[MG_REQUEST];
@@ -290,12 +297,11 @@ void mg_pieces_request_flow(struct mg_exchange *x)
         run_feed(x, MG_REQUEST);
     if (!down || x->state >= MG_ST_LOG || x->client != c)
         return;
-    if (b->got_end && end_is_due(x, MG_REQUEST)) {
+    if (b->got_end && mg_pieces_end_is_due(x, MG_REQUEST)) {
         request_piece(x, mg_str(NULL, 0), true);
         return;
     }
-    wanted = !b->got_end && !b->waiting && !x->up_full && !(b->more && is_stopped(b)) &&
-             (b->gather == MG_GATHER_ASKED || (x->state >= MG_ST_RECEIVE && x->up) || mg_pull_wants(b));
+    wanted = !b->got_end && !x->up_full && mg_pieces_wants_sent(x, MG_REQUEST, x->state >= MG_ST_RECEIVE && x->up);
     if (wanted && x->req->expects_continue && !x->continued && !x->response_started && b->seen_bytes == 0) {
         struct mg_head go = { .status = 100, .version = 11 };
 
@@ -384,8 +390,7 @@ void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last)
     mg_pieces_response_flow(x);
 }
 
-/* The head as it goes out: what the body will be, now that the chain has seen the head. */
-static bool frame_response(struct mg_exchange *x)
+bool mg_pieces_response_body_set(struct mg_exchange *x)
 {
     struct mg_body *b = &x->body[MG_RESPONSE];
     struct mg_head *res = x->res;
@@ -425,7 +430,7 @@ void mg_pieces_begin_response(struct mg_exchange *x)
 {
     struct mg_body *b = &x->body[MG_RESPONSE];
     struct mg_leg *down = x->down;
-    bool has_body = frame_response(x);
+    bool has_body = mg_pieces_response_body_set(x);
     int rc;
 
     mg_forward_response(x);
@@ -477,7 +482,7 @@ void mg_pieces_response_flow(struct mg_exchange *x)
         if (x->state != MG_ST_RESPOND && x->state != MG_ST_STREAM)
             return;
     }
-    if (end_is_due(x, MG_RESPONSE)) {
+    if (mg_pieces_end_is_due(x, MG_RESPONSE)) {
         if (x->source != MG_SOURCE_UPSTREAM && !x->answer_fed) {
             x->answer_fed = true;
             response_piece(x, x->answer, true);
@@ -490,8 +495,7 @@ void mg_pieces_response_flow(struct mg_exchange *x)
     }
     if (!up)
         return;
-    wanted = !b->waiting && !x->down_full && !(b->more && is_stopped(b)) &&
-             (x->state == MG_ST_STREAM || b->gather == MG_GATHER_ASKED || mg_pull_wants(b));
+    wanted = !x->down_full && mg_pieces_wants_sent(x, MG_RESPONSE, x->state == MG_ST_STREAM);
     if (wanted && up->is_paused) {
         x->up_active_ms = mg_loop_now_ms(&x->worker->loop);
         up->ops->resume(up);

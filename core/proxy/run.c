@@ -416,7 +416,7 @@ static const struct mg_chain_entry *who_waits(const struct mg_exchange *x)
 }
 
 /* Then the sender's own timeouts watch over it: client_body, or the upstream's idle time. */
-static bool waits_for_body(const struct mg_exchange *x)
+bool mg_run_waits_for_body(const struct mg_exchange *x)
 {
     for (int side = MG_REQUEST; side <= MG_RESPONSE; side++)
         if ((x->body[side].gather == MG_GATHER_ASKED || mg_pull_waits(&x->body[side])) && !x->body[side].got_end)
@@ -430,7 +430,7 @@ static void plugin_late(struct mg_timer *t)
     const struct mg_chain_entry *e = who_waits(x);
     struct mg_log_scope scope = { .id = mg_exchange_id(x) };
 
-    if (waits_for_body(x)) {
+    if (mg_run_waits_for_body(x)) {
         mg_loop_arm(&x->worker->loop, t, x->timeouts.plugin);
         return;
     }

@@ -16,6 +16,7 @@ void mg_run_fail(struct mg_exchange *x, int status, const char *failure, const c
 void mg_run_refuse(struct mg_exchange *x, int status, const char *failure, const char *detail); /* the request is broken or late */
 void mg_run_refused(struct mg_exchange *x, int side); /* a body that a plugin asked for whole is not to be had */
 void mg_run_client_left(struct mg_exchange *x);
+bool mg_run_waits_for_body(const struct mg_exchange *x); /* then the sender's timeouts watch over it, not the plugin's */
 void mg_run_route(struct mg_exchange *x);        /* find the route: x->state is MG_ST_REQUEST then, or an answer was made */
 void mg_run_end(struct mg_exchange *x);          /* response complete or given up: log, release both legs */
 extern const struct mg_leg_events mg_client_leg_events;
@@ -34,6 +35,8 @@ struct mg_up_failure mg_run_refusal(const struct mg_exchange *x, int side); /* o
 /* pieces.c: bodies */
 void mg_pieces_request(struct mg_exchange *x, struct mg_str bytes, bool last);
 void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out); /* how the request's body will be framed */
+/* The response's head as it goes out, now that the chain has seen it: how its body will be framed. Does a body follow? */
+bool mg_pieces_response_body_set(struct mg_exchange *x);
 void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last);
 void mg_pieces_request_flow(struct mg_exchange *x);  /* pause or resume the client leg, as the state asks */
 void mg_pieces_response_flow(struct mg_exchange *x);
@@ -41,6 +44,14 @@ void mg_pieces_begin_request(struct mg_exchange *x); /* the upstream is there: s
 void mg_pieces_begin_response(struct mg_exchange *x);
 void mg_pieces_feeds(struct mg_exchange *x);         /* those who make bodies may go on */
 void mg_pieces_wake(struct mg_exchange *x);          /* a body step that waited may go on */
+/* What would move the body of a side on. `open`: its receiver is there, and takes bytes.
+ * A piece that is made (feed.h): somebody would take it, the receiver or an entry that wants the body whole. */
+bool mg_pieces_wants(const struct mg_exchange *x, int side, bool open);
+bool mg_pieces_wants_decoded(const struct mg_exchange *x, int side, bool open); /* a piece of the decoder's (recode.h) */
+/* The sender's next; passes: what comes goes on to the receiver, or is dropped. */
+bool mg_pieces_wants_sent(const struct mg_exchange *x, int side, bool passes);
+/* The end came before anybody asked for the body, and not a byte with it: whoever asks now is to hear of it. */
+bool mg_pieces_end_is_due(const struct mg_exchange *x, int side);
 
 /* forward.c: fields and paths that a proxy changes */
 int mg_forward_facts(struct mg_exchange *x);     /* host, scheme, client address from what trusted proxies say */

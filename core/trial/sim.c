@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "plugin/trace.h"
 #include "proxy/run.h"
-#include "plugin/feed.h"
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@ static void feed_answer(struct mg_sim *sim)
     p->pause_ms[0] = 0;
     p->n = sim->x->answer.n ? 1 : 0;
     p->next = 0;
+    p->due_us = 0;
     sim->trailers[MG_RESPONSE] = NULL;
     sim->cut = NULL;
     sim->x->body[MG_RESPONSE].ended = false;
@@ -96,46 +96,17 @@ static bool passed(struct mg_sim *sim, enum mg_verdict v, int side)
 
 /* ---- the phases of heads --------------------------------------------------------------------------- */
 
-static void watch_plugin(struct mg_sim *sim)
-{
-    if (!sim->plugin_late_at_us && sim->x->timeouts.plugin > 0)
-        sim->plugin_late_at_us = sim->trial->monotonic_us + sim->x->timeouts.plugin * 1000;
-}
-
 static enum mg_verdict settle(struct mg_sim *sim, enum mg_verdict v)
 {
     struct mg_exchange *x = sim->x;
     int side = x->phase == MG_ON_RESPONSE ? MG_RESPONSE : MG_REQUEST;
 
     while (v == MG_WAIT) {
-        struct mg_body *b = &x->body[side];
-        struct mg_pieces *from = &sim->pieces[side];
-        enum mg_pumped p;
+        bool moved;
 
-        if (b->gather == MG_GATHER_ASKED && b->feed) {
-            bool made;
-
-            v = mg_sim_feed_piece(sim, side, &made);
-            if (v == MG_CONTINUE && made)
-                v = mg_sim_settle_body(sim, side, mg_chain_run_feed(x, side));
-            if (v == MG_CONTINUE)
-                v = b->feed ? MG_WAIT : mg_chain_wake(x);
-            continue;
-        }
-        if (b->gather == MG_GATHER_ASKED && mg_list_empty(&sim->trial->worker.woken) &&
-            (!b->got_end || from->next < from->n)) {
-            v = mg_sim_settle_body(sim, side, mg_sim_piece(sim, side));
-            if (v == MG_CONTINUE)
-                v = MG_WAIT;
-            continue;
-        }
-        watch_plugin(sim);
-        p = mg_sim_pump(sim);
-        if (p == PUMP_OVER)
-            return MG_ERROR;
-        if (p == PUMP_NEVER)
-            luaL_error(sim->L, "a handler waits for something that never comes");
-        v = mg_chain_wake(x);
+        v = mg_sim_move(sim, side, &moved);
+        if (v == MG_CONTINUE)
+            v = moved || mg_sim_await(sim, "a handler") ? mg_chain_wake(x) : MG_ERROR;
     }
     return v;
 }
@@ -176,7 +147,6 @@ static void push_request(struct mg_sim *sim)
     lua_State *L = sim->L;
     struct mg_exchange *x = sim->x;
     struct mg_str path = x->path, query = x->query;
-    const struct mg_headers *headers = &x->req->headers;
     bool has_query = x->has_query;
 
     if (sim->gateway) {
@@ -188,7 +158,6 @@ static void push_request(struct mg_sim *sim)
             path.n = (size_t)(mark - path.p);
             query = mg_str(mark + 1, sim->out.target.n - path.n - 1);
         }
-        headers = &sim->out.headers;
     }
     lua_newtable(L);
     mg_sim_push_str(L, x->req->method_text);
@@ -199,7 +168,7 @@ static void push_request(struct mg_sim *sim)
         mg_sim_push_str(L, query);
         lua_setfield(L, -2, "query");
     }
-    mg_sim_push_fields(L, headers);
+    mg_sim_push_fields(L, &sim->out.headers);
     lua_setfield(L, -2, "fields");
     mg_sim_push_str(L, mg_str(sim->sent[MG_REQUEST].p, sim->sent[MG_REQUEST].n));
     lua_setfield(L, -2, "body");
@@ -245,6 +214,19 @@ static bool upstream_in_time(struct mg_sim *sim, double after_ms)
     return in_time;
 }
 
+/* An answer that can have none: what the spec gives is what GET would have got. */
+static void drop_body(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+
+    if (x->req->method != MG_M_HEAD && x->res->status != 204 && x->res->status != 304)
+        return;
+    x->res->framing = MG_BODY_NONE;
+    sim->pieces[MG_RESPONSE].n = 0;
+    sim->trailers[MG_RESPONSE] = NULL;
+    sim->cut = NULL;
+}
+
 /* The answer at `answer` on the stack becomes the response. */
 static void take_answer(struct mg_sim *sim, int answer)
 {
@@ -279,6 +261,7 @@ static void take_answer(struct mg_sim *sim, int answer)
     lua_getfield(L, answer, "stream");
     if (lua_toboolean(L, -1) || sim->trailers[MG_RESPONSE])
         head->framing = MG_BODY_STREAM;
+    drop_body(sim);
     sim->x->upstream_end_us = mg_clock_monotonic_us();
 }
 
@@ -311,6 +294,28 @@ static bool has_upstream(struct mg_sim *sim)
     return has;
 }
 
+/* The head for the upstream. 0 or MG_ENOMEM. */
+static int head_out(struct mg_sim *sim)
+{
+    struct mg_exchange *x = sim->x;
+    struct mg_headers *h = &sim->out.headers;
+    int rc = 0;
+
+    sim->out = *x->req;
+    if (sim->gateway) {
+        rc = mg_forward_request(x, &sim->out);
+    } else {
+        h->at = mg_arena_alloc(&x->arena, (h->room + 1) * sizeof(*h->at)); /* its fields are the upstream's from here on */
+        if (!h->at)
+            return MG_ENOMEM;
+        if (h->n)
+            memcpy(h->at, x->req->headers.at, h->n * sizeof(*h->at));
+    }
+    if (!rc)
+        mg_pieces_request_body_set(x, &sim->out);
+    return rc;
+}
+
 /* false: an answer stands in the exchange, or it is over. */
 static bool send_request(struct mg_sim *sim)
 {
@@ -322,12 +327,9 @@ static bool send_request(struct mg_sim *sim)
         return false;
     }
     x->upstream_us = x->connected_us = mg_clock_monotonic_us();
-    if (sim->gateway) {
-        sim->out = *x->req;
-        if (mg_forward_request(x, &sim->out)) {
-            fail(sim, 431, NULL, "The request head is too large.");
-            return false;
-        }
+    if (head_out(sim)) {
+        fail(sim, 431, NULL, "The request head is too large.");
+        return false;
     }
     x->state = MG_ST_RECEIVE;
     if (!passed(sim, mg_sim_stream(sim, MG_REQUEST), MG_REQUEST))
@@ -558,11 +560,6 @@ static bool route(struct mg_sim *sim)
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-static bool has_body(const struct mg_exchange *x)
-{
-    return x->req->method != MG_M_HEAD && x->res->status != 204 && x->res->status != 304;
-}
-
 /* The client sits there until something comes: it may leave while nothing is under way, too. */
 static bool is_gone(const struct mg_sim *sim)
 {
@@ -572,6 +569,7 @@ static bool is_gone(const struct mg_sim *sim)
 static void respond(struct mg_sim *sim)
 {
     struct mg_exchange *x = sim->x;
+    bool has_body;
 
     x->state = MG_ST_RESPOND;
     x->responding = true;
@@ -581,10 +579,11 @@ static void respond(struct mg_sim *sim)
     if (is_gone(sim))
         return;
     x->state = MG_ST_STREAM;
+    has_body = mg_pieces_response_body_set(x);
     if (sim->gateway)
         mg_forward_response(x);
     x->response_started = true;
-    if (has_body(x))
+    if (has_body)
         passed(sim, mg_sim_stream(sim, MG_RESPONSE), MG_RESPONSE);
 }
 

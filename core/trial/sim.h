@@ -53,6 +53,7 @@ struct mg_pieces {
     struct mg_str at[TRIAL_PIECES_MAX];
     int64_t pause_ms[TRIAL_PIECES_MAX];
     int n, next;
+    int64_t due_us;                  /* when the next one comes, once it has been asked for; 0: at once, or not asked for */
 };
 
 /* A whole config under test: a userdata of the spec. */
@@ -85,6 +86,7 @@ struct mg_sim {
     bool is_over;                    /* half an answer went out: the connection is closed */
     struct mg_head out;              /* of a whole config: the request as the upstream gets it */
     int64_t leaves_at_us, late_at_us, plugin_late_at_us; /* 0: never */
+    int64_t piece_at_us;             /* a sender is waited for, until then; 0: none is */
     struct mg_pieces pieces[2];      /* what the senders have to give */
     struct mg_headers *trailers[2];  /* and what follows */
     struct mg_headers *arrived[2];   /* trailers that were passed on */
@@ -107,13 +109,13 @@ void mg_sim_run(struct mg_sim *sim);
 void mg_sim_end(struct mg_sim *sim);
 
 /* ---- body.c: bodies on their way through the chain ---- */
-/* The body of a side, from its sender through the chain to the other end. MG_CONTINUE: it has passed, or there is none. */
-/* Is a piece there of a body that a plugin makes? If not, whoever makes it gets a turn. MG_ERROR: it failed, or the exchange is over. */
-enum mg_verdict mg_sim_feed_piece(struct mg_sim *sim, int side, bool *made);
+/* One thing that moves the body of a side on, as its phase allows: what a disk, a decoder, whoever makes it or its sender has ready. It is done
+ * when no step of it waits any more. *moved false: nothing was. MG_ERROR: it failed or was refused, or the exchange is over. MG_RESPOND. */
+enum mg_verdict mg_sim_move(struct mg_sim *sim, int side, bool *moved);
+/* The body of a side, as far as it has not been gathered, through the chain to the other end. Verdicts as above. */
 enum mg_verdict mg_sim_stream(struct mg_sim *sim, int side);
-/* The sender's next piece. */
-enum mg_verdict mg_sim_piece(struct mg_sim *sim, int side);
-enum mg_verdict mg_sim_settle_body(struct mg_sim *sim, int side, enum mg_verdict v);
+/* Until something has happened. false: the exchange is over. Raises when nothing ever will; who: waits. */
+bool mg_sim_await(struct mg_sim *sim, const char *who);
 int64_t mg_sim_length(const struct mg_sim *sim, int side);
 
 /* ---- world.c: time, and answers from outside ---- */

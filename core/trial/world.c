@@ -3,6 +3,7 @@
  *
  * Real work (the thread pool) takes no simulated time: it is waited for before the clock moves. */
 #include "trial/sim.h"
+#include "proxy/run.h"
 #include "plugin/task.h"
 #include "base/clock.h"
 #include <lauxlib.h>
@@ -317,6 +318,8 @@ static bool is_over(struct mg_sim *sim)
         sim->left = true;
     else if (sim->late_at_us && now >= sim->late_at_us)
         sim->late = "exchange_timeout";
+    else if (sim->plugin_late_at_us && now >= sim->plugin_late_at_us && mg_run_waits_for_body(sim->x))
+        sim->plugin_late_at_us = now + sim->x->timeouts.plugin * 1000;
     else if (sim->plugin_late_at_us && now >= sim->plugin_late_at_us)
         sim->late = "plugin_timeout";
     return sim->left || sim->late;
@@ -338,7 +341,7 @@ enum mg_pumped mg_sim_pump(struct mg_sim *sim)
     int turns = 0;
 
     for (;;) {
-        int64_t until = deadline(sim);
+        int64_t until = earlier(deadline(sim), sim->piece_at_us);
 
         if (sim->woken) {
             sim->woken = false;
@@ -348,13 +351,15 @@ enum mg_pumped mg_sim_pump(struct mg_sim *sim)
             return PUMP_OVER;
         if (turns++ < TURNS_MAX && turn(t))
             continue;
+        if (sim->piece_at_us && sim->trial->monotonic_us >= sim->piece_at_us)
+            return PUMP_WOKEN;
         turns = 0;
         if (mg_list_empty(&sim->x->ops) && !until)
             return PUMP_NEVER;
         if (pass_time(t, until))
             continue;
         /* Nothing simulated is due: another thread may end what is waited for. */
-        if (!mg_list_empty(&sim->x->ops) && !sim->leaves_at_us && wait_really(t, false))
+        if (!mg_list_empty(&sim->x->ops) && !sim->leaves_at_us && !sim->piece_at_us && wait_really(t, false))
             continue;
         if (!until)
             return PUMP_NEVER;
