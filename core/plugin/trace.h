@@ -23,6 +23,8 @@
 #include "plugin/chain.h"
 #include "plugin/kept.h"
 
+#include <stdio.h>
+
 enum { MG_TRACE_BYTES = 512 * 1024, MG_TRACE_VALUE = 1024 };
 
 /* What a step changed, or, of an observed entry, would have changed. Texts belong to the trace. */
@@ -99,5 +101,7 @@ enum mg_trace_form {
 };
 /* The trace as text, from malloc. limit: of MG_TRACE_SHORT, at least 256. 0 or MG_ENOMEM. Any thread, once it has ended; before, the exchange's. */
 int mg_trace_write(const struct mg_trace *t, int form, size_t limit, struct mg_str *out);
+/* A JSON string of ASCII alone, with its quotes: how mg_trace_write writes texts. */
+void mg_trace_quote(FILE *f, struct mg_str s);
 
 #endif

@@ -44,7 +44,7 @@ static uint32_t code_point(const unsigned char *p, size_t n)
 }
 
 /* ASCII only. Bytes that are no UTF-8 become U+FFFD. */
-static void quote(FILE *f, struct mg_str s)
+void mg_trace_quote(FILE *f, struct mg_str s)
 {
     fputc('"', f);
     for (size_t i = 0, n; i < s.n; i += n) {
@@ -77,13 +77,13 @@ static void member(FILE *f, const char *name, struct mg_str value)
     if (!value.n)
         return;
     fprintf(f, ",\"%s\":", name);
-    quote(f, value);
+    mg_trace_quote(f, value);
 }
 
 static void quote_or_null(FILE *f, struct mg_str s)
 {
     if (s.p)
-        quote(f, s);
+        mg_trace_quote(f, s);
     else
         fputs("null", f);
 }
@@ -115,7 +115,7 @@ static void json_change(FILE *f, const struct mg_change *c, bool is_short)
 static void json_step(FILE *f, const struct mg_trace_step *s, bool is_short)
 {
     fputs("{\"entry\":", f);
-    quote(f, s->entry);
+    mg_trace_quote(f, s->entry);
     if (!is_short || !mg_str_eq(s->entry, s->plugin))
         member(f, "plugin", s->plugin);
     if (!s->route.n)
@@ -148,7 +148,7 @@ static void json_step(FILE *f, const struct mg_trace_step *s, bool is_short)
 static void json_head(FILE *f, const struct mg_trace *t)
 {
     fputs("{\"id\":", f);
-    quote(f, mg_str_c(t->id));
+    mg_trace_quote(f, mg_str_c(t->id));
     fprintf(f, ",\"at\":\"");
     put_time(f, t->began_wall_us);
     fprintf(f, "\",\"worker\":%d", t->worker);
@@ -186,7 +186,7 @@ static void json_short(FILE *f, const struct mg_trace *t, size_t limit)
     size_t used;
 
     fputs("{\"id\":", f);
-    quote(f, mg_str_c(t->id));
+    mg_trace_quote(f, mg_str_c(t->id));
     fputs(",\"steps\":[", f);
     fflush(f);
     used = (size_t)ftell(f) + sizeof "],\"cut\":true}";

@@ -314,7 +314,8 @@ static int copy_headers(struct mg_exchange *x, struct mg_headers *out)
 
     if (!at)
         return MG_ENOMEM;
-    memcpy(at, in->at, in->n * sizeof *at);
+    if (in->n)
+        memcpy(at, in->at, in->n * sizeof *at);
     *out = *in;
     out->at = at;
     out->room = room;

@@ -55,13 +55,15 @@ static bool is_word(struct mg_str s)
     return s.n == WORD_TEXT && mg_str_starts(s, MG_STR("masked-"));
 }
 
+/* The longest come first: one may begin with another. */
 static void learn(struct mg_mask *m, struct mg_str secret, struct mg_str word)
 {
     struct mg_str copy;
+    int i;
 
     if (secret.n < MG_MASK_LEAST)
         return;
-    for (int i = 0; i < m->learned_n; i++)
+    for (i = 0; i < m->learned_n; i++)
         if (mg_str_eq(m->learned[i].secret, secret))
             return;
     if (m->learned_n == MG_MASK_LEARNED) {
@@ -69,8 +71,11 @@ static void learn(struct mg_mask *m, struct mg_str secret, struct mg_str word)
         return;
     }
     copy = copied(m, secret);
-    if (copy.n)
-        m->learned[m->learned_n++] = (struct mg_learned){ copy, word };
+    if (!copy.n)
+        return;
+    for (i = m->learned_n++; i > 0 && m->learned[i - 1].secret.n < copy.n; i--)
+        m->learned[i] = m->learned[i - 1];
+    m->learned[i] = (struct mg_learned){ copy, word };
 }
 
 struct mg_str mg_mask_word(struct mg_mask *m, struct mg_str secret)
@@ -107,6 +112,19 @@ struct mg_str mg_mask_scrub(struct mg_mask *m, struct mg_str text)
         }
         if (out.n)
             text = mg_mask_joined(m, out, rest);
+    }
+    return text;
+}
+
+struct mg_str mg_mask_tail(struct mg_mask *m, struct mg_str text)
+{
+    for (int i = 0; i < m->learned_n; i++) {
+        struct mg_str secret = m->learned[i].secret;
+        size_t n = text.n < secret.n ? text.n : secret.n - 1;
+
+        for (; n >= MG_MASK_LEAST; n--)
+            if (memcmp(text.p + text.n - n, secret.p, n) == 0)
+                return mg_mask_joined(m, mg_str(text.p, text.n - n), m->learned[i].word);
     }
     return text;
 }
@@ -200,7 +218,9 @@ static struct mg_str mask_cookies(struct mg_mask *m, struct mg_str value, bool f
 
         if (!is_first)
             out = mg_mask_joined(m, out, MG_STR(";"));
-        if (eq && (is_first || !first_only))
+        if (!eq && (is_first || !first_only)) /* a value without a name */
+            item = mg_mask_word(m, mg_str_trim(item));
+        else if (eq && (is_first || !first_only))
             item = mg_mask_joined(m, mg_str(item.p, n), mask_token(m, mg_str_trim(from(item, n))));
         out = mg_mask_joined(m, out, item);
         is_first = false;
@@ -237,6 +257,16 @@ static struct mg_str mask_argument(struct mg_mask *m, struct mg_str coded)
     return word;
 }
 
+static bool is_secret_argument(struct mg_mask *m, struct mg_str name)
+{
+    struct mg_str plain;
+
+    if (mg_mask_is_secret(m, name))
+        return true;
+    return name.n && (memchr(name.p, '%', name.n) || memchr(name.p, '+', name.n)) && mg_url_decode(name.p, name.n, &plain) == 0 &&
+           mg_mask_is_secret(m, plain);
+}
+
 struct mg_str mg_mask_arguments(struct mg_mask *m, struct mg_str text)
 {
     struct mg_str out = mg_str("", 0), rest = text, item;
@@ -249,21 +279,50 @@ struct mg_str mg_mask_arguments(struct mg_mask *m, struct mg_str text)
         if (!is_first)
             out = mg_mask_joined(m, out, MG_STR("&"));
         is_first = false;
-        if (eq && item.n > n && mg_mask_is_secret(m, mg_str(item.p, n - 1)))
+        if (eq && item.n > n && is_secret_argument(m, mg_str(item.p, n - 1)))
             item = mg_mask_joined(m, mg_str(item.p, n), mask_argument(m, from(item, n)));
         out = mg_mask_joined(m, out, item);
     }
     return out;
 }
 
+/* The password of "http://user:password@host", up to where the path begins. */
+static struct mg_str mask_authority(struct mg_mask *m, struct mg_str url)
+{
+    const char *host = url.n ? memmem(url.p, url.n, "://", 3) : NULL, *end, *at, *colon;
+    size_t n = host ? (size_t)(host + 3 - url.p) : 0;
+
+    if (!host)
+        return url;
+    end = memchr(url.p + n, '/', url.n - n);
+    at = memrchr(url.p + n, '@', end ? (size_t)(end - url.p) - n : url.n - n);
+    colon = at ? memchr(url.p + n, ':', (size_t)(at - url.p) - n) : NULL;
+    if (!colon || colon + 1 == at)
+        return url;
+    n = (size_t)(colon + 1 - url.p);
+    return joined3(m, mg_str(url.p, n), mg_mask_word(m, mg_str(colon + 1, (size_t)(at - colon) - 1)), from(url, (size_t)(at - url.p)));
+}
+
+/* Query and fragment, each with its mark: what follows the first '?' or '#'. */
 struct mg_str mg_mask_target(struct mg_mask *m, struct mg_str target)
 {
-    const char *mark = target.n ? memchr(target.p, '?', target.n) : NULL;
-    size_t n = mark ? (size_t)(mark + 1 - target.p) : 0;
+    struct mg_str out, rest = target;
+    size_t n;
 
-    if (!mark || m->job->conf.keep_secrets)
+    if (m->job->conf.keep_secrets)
         return copied(m, target);
-    return mg_mask_joined(m, mg_str(target.p, n), mg_mask_arguments(m, from(target, n)));
+    for (n = 0; n < rest.n && rest.p[n] != '?' && rest.p[n] != '#'; n++)
+        ;
+    out = copied(m, mask_authority(m, mg_str(rest.p, n)));
+    while (n < rest.n) {
+        struct mg_str mark = mg_str(rest.p + n, 1);
+
+        rest = from(rest, n + 1);
+        for (n = 0; n < rest.n && rest.p[n] != '#'; n++)
+            ;
+        out = joined3(m, out, mark, mg_mask_arguments(m, mg_str(rest.p, n)));
+    }
+    return out;
 }
 
 /* ---- questions and answers ---- */
@@ -332,9 +391,9 @@ struct mg_str mg_mask_text(struct mg_mask *m, const char *service, struct mg_str
     if (strcmp(service, "http") == 0 || strcmp(service, "http.head") == 0)
         return mask_message(m, text);
     if (strcmp(service, "http.write") == 0 && (mark = memchr(text.p, '\n', text.n)))
-        return mg_mask_joined(m, mg_str(text.p, (size_t)(mark + 1 - text.p)), mg_mask_plain(m, from(text, (size_t)(mark + 1 - text.p)), false));
+        return mg_mask_joined(m, mg_str(text.p, (size_t)(mark + 1 - text.p)), mg_mask_plain(m, from(text, (size_t)(mark + 1 - text.p)), MG_MASK_JSON));
     if (strncmp(service, "http.", 5) == 0)
-        return mg_mask_plain(m, copied(m, text), false);
+        return mg_mask_plain(m, copied(m, text), MG_MASK_JSON);
     if (strcmp(service, "password") == 0)
         return mg_mask_word(m, text);
     if (is_key && strcmp(service, "credential") == 0 && (mark = memchr(text.p, ' ', text.n)))

@@ -31,14 +31,23 @@ struct mg_str mg_mask_word(struct mg_mask *m, struct mg_str secret);
 /* A question or an answer of a service (exchange/outside.h); is_key: a credential's key is a secret. */
 struct mg_str mg_mask_text(struct mg_mask *m, const char *service, struct mg_str text, bool is_key);
 
+/* ---- mask_parts.c ---- */
+/* multipart/form-data: fields with secret names, and JSON in the others. */
+struct mg_str mg_mask_parts(struct mg_mask *m, struct mg_str body);
+
 /* ---- mask_body.c ---- */
-/* Secret members of JSON, fields of a form. It may be cut anywhere. type, codings: of the message. A body in a coding that has a secret in it, or cannot be
+/* Secret members of JSON, fields of a form of either kind. It may be cut anywhere. type, codings: of the message. A body in a coding that has a secret in it, or cannot be
  * looked into, is left out: false. *changed: bytes were replaced. */
 bool mg_mask_body(struct mg_mask *m, struct mg_str type, struct mg_str codings, struct mg_str body, struct mg_str *out, bool *changed);
-struct mg_str mg_mask_plain(struct mg_mask *m, struct mg_str body, bool is_form);
+enum mg_mask_form { MG_MASK_JSON, MG_MASK_FORM, MG_MASK_PARTS };
+struct mg_str mg_mask_plain(struct mg_mask *m, struct mg_str body, enum mg_mask_form form);
 
 /* Secrets that are known by now, wherever they stand. The text itself when there are none. */
 struct mg_str mg_mask_scrub(struct mg_mask *m, struct mg_str text);
+/* …and the beginning of one, of 8 bytes or more, at the end of a text that was cut. */
+struct mg_str mg_mask_tail(struct mg_mask *m, struct mg_str text);
+/* Both in JSON's escapes; a trace cuts its values. */
+struct mg_str mg_mask_trace(struct mg_mask *m, struct mg_str json);
 
 /* For both files. */
 bool mg_mask_is_secret(const struct mg_mask *m, struct mg_str name);

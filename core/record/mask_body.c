@@ -134,12 +134,14 @@ static struct mg_str mask_json(struct mg_mask *m, struct mg_str s)
     return at ? mg_mask_joined(m, out, from(s, at)) : s;
 }
 
-struct mg_str mg_mask_plain(struct mg_mask *m, struct mg_str body, bool is_form)
+struct mg_str mg_mask_plain(struct mg_mask *m, struct mg_str body, enum mg_mask_form form)
 {
     if (m->job->conf.keep_secrets || !body.n)
         return body;
-    if (is_form)
+    if (form == MG_MASK_FORM)
         return mg_mask_arguments(m, body);
+    if (form == MG_MASK_PARTS)
+        return mg_mask_parts(m, body);
     return memchr(body.p, '"', body.n) ? mask_json(m, body) : body;
 }
 
@@ -175,44 +177,46 @@ static struct mg_str decoded(struct mg_str codings, struct mg_str body)
     return mg_str(p, n);
 }
 
-static bool is_the_same(struct mg_mask *m, struct mg_str text, bool is_form)
+static bool is_the_same(struct mg_mask *m, struct mg_str text, enum mg_mask_form form)
 {
-    struct mg_str masked = mg_mask_plain(m, text, is_form);
+    struct mg_str masked = mg_mask_plain(m, text, form);
 
     masked = mg_mask_scrub(m, masked);
     return mg_str_eq(masked, text);
 }
 
-static bool looks_harmless(struct mg_mask *m, struct mg_str codings, struct mg_str body, bool is_form)
+static bool looks_harmless(struct mg_mask *m, struct mg_str codings, struct mg_str body, enum mg_mask_form form)
 {
     struct mg_str text = decoded(codings, body);
     bool yes;
 
     if (!text.p)
         return false;
-    yes = is_the_same(m, text, is_form);
+    yes = is_the_same(m, text, form);
     mg_free((char *)(uintptr_t)text.p);
     return yes && !m->is_short;
 }
 
-static bool is_form_type(struct mg_str type)
+static enum mg_mask_form form_of(struct mg_str type)
 {
-    static const struct mg_str form = { "application/x-www-form-urlencoded", 33 };
+    static const struct mg_str form = { "application/x-www-form-urlencoded", 33 }, parts = { "multipart/", 10 };
 
-    return type.n >= form.n && mg_str_ieq(mg_str(type.p, form.n), form);
+    if (type.n >= form.n && mg_str_ieq(mg_str(type.p, form.n), form))
+        return MG_MASK_FORM;
+    return type.n >= parts.n && mg_str_ieq(mg_str(type.p, parts.n), parts) ? MG_MASK_PARTS : MG_MASK_JSON;
 }
 
 bool mg_mask_body(struct mg_mask *m, struct mg_str type, struct mg_str codings, struct mg_str body, struct mg_str *out, bool *changed)
 {
-    bool is_form = is_form_type(type);
+    enum mg_mask_form form = form_of(type);
 
     *changed = false;
     *out = body;
     if (m->job->conf.keep_secrets || !body.n)
         return true;
     if (mg_coding_is_known(codings) != 0)
-        return looks_harmless(m, codings, body, is_form);
-    *out = mg_mask_scrub(m, mg_mask_plain(m, body, is_form));
+        return looks_harmless(m, codings, body, form);
+    *out = mg_mask_scrub(m, mg_mask_plain(m, body, form));
     *changed = !mg_str_eq(*out, body);
     return true;
 }

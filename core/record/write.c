@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 /* What is being written, and whether memory held out. */
-struct out { struct mg_exchange *x; struct mg_record *r; bool is_short; };
+struct shown { struct mg_str text; bool is_left_out; };
+struct out { struct mg_exchange *x; struct mg_record *r; bool is_short; struct shown request, received, answer; };
 
 static cJSON *made(struct out *w, cJSON *item)
 {
@@ -100,19 +101,29 @@ static struct mg_str field(const struct mg_kept_head *h, struct mg_str name)
     return mg_str("", 0);
 }
 
-static void add_body(struct out *w, cJSON *o, const struct mg_kept_head *h, const struct mg_kept_bytes *b)
+/* Before anything is written: what is a secret of one body may stand in any text. */
+static void mask_body(struct out *w, const struct mg_kept_head *h, const struct mg_kept_bytes *b, struct shown *out)
 {
-    struct mg_str body = mg_str(b->p ? b->p : "", b->n);
-    bool changed = false;
+    bool changed;
+
+    out->text = mg_str(b->p ? b->p : "", b->n);
+    out->is_left_out = !mg_mask_body(&w->r->mask, field(h, MG_STR("content-type")), field(h, MG_STR("content-encoding")), out->text, &out->text, &changed);
+    if (out->is_left_out)
+        out->text = mg_str("", 0);
+}
+
+static void add_body(struct out *w, cJSON *o, const struct mg_kept_bytes *b, const struct shown *shown)
+{
+    struct mg_str body = mg_mask_scrub(&w->r->mask, shown->text);
 
     if (!b->total)
         return;
-    if (!mg_mask_body(&w->r->mask, field(h, MG_STR("content-type")), field(h, MG_STR("content-encoding")), body, &body, &changed))
-        body = mg_str("", 0);
+    if (b->total > b->n)
+        body = mg_mask_tail(&w->r->mask, body);
     add(w, o, "body", body);
-    if (changed)
+    if (!shown->is_left_out && !mg_str_eq(body, mg_str(b->p ? b->p : "", b->n)))
         truth(w, o, "body_masked");
-    if (b->total > b->n || (!body.n && b->n)) {
+    if (b->total > b->n || shown->is_left_out) {
         truth(w, o, "body_cut");
         number(w, o, "body_bytes", (int64_t)b->total);
     }
@@ -222,9 +233,10 @@ static void add_steps(struct out *w, cJSON *doc, const struct mg_trace *trace)
         w->is_short = true;
         return;
     }
-    clean = mg_mask_scrub(&w->r->mask, text);
-    copy = strndup(clean.p, clean.n);
-    cJSON_AddItemToObject(doc, "trace", made(w, copy ? cJSON_CreateRaw(copy) : NULL));
+    clean = mg_mask_trace(&w->r->mask, text);
+    copy = clean.n ? strndup(clean.p, clean.n) : NULL;
+    if (clean.n)
+        cJSON_AddItemToObject(doc, "trace", made(w, copy ? cJSON_CreateRaw(copy) : NULL));
     free(copy);
     free((char *)(uintptr_t)text.p);
 }
@@ -237,7 +249,7 @@ static void add_answer(struct out *w, cJSON *doc)
     if (!r->answer.is_there)
         return;
     o = response_head(w, doc, "answer", &r->answer);
-    add_body(w, o, &r->answer, &r->to_client);
+    add_body(w, o, &r->to_client, &w->answer);
     add_sent_trailers(w, o, w->x->body[MG_RESPONSE].trailers);
 }
 
@@ -249,7 +261,7 @@ static void add_exchange(struct out *w, cJSON *doc)
 
     made(w, cJSON_AddStringToObject(o, "scheme", x->is_https ? "https" : "http"));
     number(w, o, "version", r->request.version);
-    add_body(w, o, &r->request, &r->from_client.body);
+    add_body(w, o, &r->from_client.body, &w->request);
     add_pieces(w, o, &r->from_client);
     add_trailers(w, o, &r->from_client);
     if (x->req->framing != MG_BODY_NONE && !r->from_client.got_end)
@@ -258,7 +270,7 @@ static void add_exchange(struct out *w, cJSON *doc)
         request_head(w, doc, "sent", &r->sent);
     if (r->received.is_there) {
         o = response_head(w, doc, "received", &r->received);
-        add_body(w, o, &r->received, &r->from_upstream.body);
+        add_body(w, o, &r->from_upstream.body, &w->received);
         add_pieces(w, o, &r->from_upstream);
         add_trailers(w, o, &r->from_upstream);
         if (r->is_streaming && !r->from_upstream.got_end)
@@ -283,6 +295,9 @@ static void add_all(struct out *w, cJSON *doc, const struct mg_trace *trace)
 {
     struct mg_exchange *x = w->x;
 
+    mask_body(w, &w->r->request, &w->r->from_client.body, &w->request);
+    mask_body(w, &w->r->received, &w->r->from_upstream.body, &w->received);
+    mask_body(w, &w->r->answer, &w->r->to_client, &w->answer);
     made(w, cJSON_AddStringToObject(doc, "moongate", "recording"));
     number(w, doc, "version", 1);
     add(w, doc, "id", w->r->id);
@@ -307,7 +322,7 @@ static void add_all(struct out *w, cJSON *doc, const struct mg_trace *trace)
 
 char *mg_record_write(struct mg_exchange *x, struct mg_record *r, const struct mg_trace *trace)
 {
-    struct out w = { x, r, false };
+    struct out w = { .x = x, .r = r };
     cJSON *doc = made(&w, cJSON_CreateObject());
     char *text = NULL;
 

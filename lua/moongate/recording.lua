@@ -62,6 +62,7 @@ end
 -- nil, or what is wrong with a message.
 local function wrong_message(what, m, is_request)
   if type(m) ~= "table" then return what .. ": an object expected" end
+  if m.version ~= nil and not is_number(m.version) then return what .. ".version: a number expected" end
   if is_request and not (is_text(m.method) and is_text(m.target)) then return what .. ": method and target expected" end
   if not is_request and not (is_number(m.status) and m.status >= 100 and m.status <= 999) then return what .. ".status: a status expected" end
   if m.body ~= nil and not is_text(m.body) then return what .. ".body: text expected" end
@@ -78,6 +79,11 @@ local function wrong(doc)
   if not is_number(doc.began_us) then return "began_us: a number expected" end
   if doc.took_us ~= nil and not is_number(doc.took_us) then return "took_us: a number expected" end
   if type(doc.client) ~= "table" then return "client: an object expected" end
+  for _, name in ipairs { "ip", "peer", "tls", "cipher", "sni" } do
+    if doc.client[name] ~= nil and not is_text(doc.client[name]) then return "client." .. name .. ": text expected" end
+  end
+  if doc.client.port ~= nil and not is_number(doc.client.port) then return "client.port: a number expected" end
+  if doc.listener ~= nil and not is_text(doc.listener) then return "listener: text expected" end
   if not is_list(doc.asked, is_question) then return "asked: a list of questions expected" end
   if not is_list(doc.secret, is_text) then return "secret: a list of names expected" end
   if doc.trace ~= nil and (type(doc.trace) ~= "table" or type(doc.trace.steps or {}) ~= "table") then return "trace: an object with steps expected" end

@@ -59,7 +59,7 @@ static void fields_keep_what_is_no_secret(void **state)
     s = field(&d, "authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.hidden-signature");
     assert_true(mg_str_starts(s, MG_STR("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.masked-")));
     s = field(&d, "Cookie", "a=hidden-value;b=;c; d=hidden-too");
-    assert_true(mg_str_starts(s, MG_STR("a=masked-")) && holds(s, ";b=;c; d=masked-") && !holds(s, "hidden"));
+    assert_true(mg_str_starts(s, MG_STR("a=masked-")) && holds(s, ";b=;masked-") && holds(s, "; d=masked-") && !holds(s, "hidden"));
     s = field(&d, "set-cookie", "a=hidden-value; Path=/hidden; Secure");
     assert_true(holds(s, "; Path=/hidden; Secure") && !holds(s, "value"));
     s = field(&d, "x-api-key", "two words");
