@@ -187,7 +187,13 @@ int mg_binder_serve(int fd, struct mg_sockets *table, bool is_leaving, struct mg
     } else {
         *word = q.word;
     }
-    return send_message(fd, &a, sizeof a, fds, n > 0 ? n : 0);
+    rc = send_message(fd, &a, sizeof a, fds, n > 0 ? n : 0);
+    if (rc != 0 && n > 0) { /* it waits for an answer */
+        mg_fail(&err, rc, "cannot hand over the sockets of %s: %s", q.ask.key, strerror(-rc));
+        refuse(&a, &err);
+        rc = send_message(fd, &a, sizeof a, NULL, 0);
+    }
+    return rc;
 }
 
 /* ---- either way ---- */

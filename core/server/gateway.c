@@ -180,7 +180,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct mg_gateway *g = handle->data;
 
-    if (number == SIGHUP && g->state == MG_GW_SERVING)
+    if (number == SIGHUP && g->state <= MG_GW_SERVING)
         mg_reload_ask(&g->reload, NULL);
     else if (number == SIGUSR1)
         reopen_logs();

@@ -17,13 +17,12 @@
 #include "server/crash.h"
 #include "server/notify.h"
 
-enum { PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 10000, HEALTHY_MS = 60000, OLD_MAX = 4 };
+enum { PAUSE_FIRST_MS = 100, PAUSE_MOST_MS = 10000, HEALTHY_MS = 60000, AGAIN_MS = 1000, OLD_MAX = 4 };
 
 /* A gateway process. */
 struct process {
     pid_t pid;              /* 0: none */
-    int channel;            /* -1: none */
-    bool is_deaf;           /* nothing more comes from there */
+    int channel;            /* -1: none; nothing more comes from there */
     bool says_stopping;     /* it was told to stop by itself */
     struct mg_last_words *words; /* shared with it; NULL: no memory for them */
     int64_t kill_at_ms;     /* of one that has a successor */
@@ -42,6 +41,7 @@ struct supervisor {
     bool is_stopping;
     int interrupts;
     int64_t started_ms, restart_at_ms;
+    int64_t successor_at_ms;  /* 0: none is owed */
     int crashes;            /* in a row */
     int exit_code;
     bool is_done;
@@ -88,6 +88,8 @@ static int run_child(struct supervisor *s, int channel, struct mg_last_words *wo
     for (int i = 0; i < s->old_n; i++)
         release(&s->old[i]);
     mg_sockets_forget(s->table);
+    signal(SIGHUP, SIG_IGN); /* until the gateway takes them: the config is not read yet, no log is open */
+    signal(SIGUSR1, SIG_IGN);
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
     unsetenv("NOTIFY_SOCKET"); /* the supervisor is the service's main process */
     binder = mg_binder_remote(channel);
@@ -127,6 +129,8 @@ static int fork_child(struct supervisor *s, struct process *out)
     rc = out->pid < 0 ? -errno : 0;
     if (out->pid == 0) {
         close(pair[0]);
+        if (out != &s->child)
+            release(&s->child); /* the one that it succeeds */
         s->exit_code = run_child(s, pair[1], out->words, parent);
         return 1;
     }
@@ -184,15 +188,19 @@ static bool succeed(struct supervisor *s)
     struct process next;
     int rc;
 
+    s->successor_at_ms = 0;
     if (s->old_n == OLD_MAX) { /* the first of them has had its time */
         kill(s->old[0].pid, SIGKILL);
         mg_logf(MG_LOG_ERROR, "too many gateway processes are held by plugins: a successor waits");
+        s->successor_at_ms = now_ms() + AGAIN_MS;
         return false;
     }
     rc = fork_child(s, &next);
     if (rc != 0) {
-        if (rc < 0)
+        if (rc < 0) {
             mg_logf(MG_LOG_ERROR, "cannot start a successor: %s", strerror(-rc));
+            s->successor_at_ms = now_ms() + AGAIN_MS;
+        }
         return rc == 1;
     }
     mg_logf(MG_LOG_WARN, "a worker of the gateway process does not come back: a successor starts beside it");
@@ -212,6 +220,31 @@ static void end_late(struct supervisor *s)
         }
 }
 
+/* ---- what a child says ---- */
+
+/* True in a child that has ended. */
+static bool heed(struct supervisor *s, const struct mg_word *word)
+{
+    switch (word->note) {
+    case MG_NOTE_READY:
+        s->was_ready = true;
+        mg_sockets_sweep(s->table);
+        for (int i = 0; i < s->old_n; i++)
+            kill(s->old[i].pid, SIGUSR2); /* hand over and drain; again is no harm */
+        break;
+    case MG_NOTE_STOPPING: s->child.says_stopping = true; break;
+    case MG_NOTE_RULES: s->quarantine.rules = word->rules; return false;
+    case MG_NOTE_RELEASED: (void)mg_quarantine_release(&s->quarantine, &word->blame); return false;
+    case MG_NOTE_STALLED:
+        count(s, &word->blame);
+        return !s->is_stopping && succeed(s);
+    default: break;
+    }
+    if (word->note)
+        mg_notify(word->note);
+    return false;
+}
+
 /* ---- its end ---- */
 
 static void tell_end(int status)
@@ -228,20 +261,43 @@ static void check_done(struct supervisor *s)
     s->is_done = s->is_stopping && s->child.pid == 0 && s->old_n == 0;
 }
 
+/* It has ended, and what it said last may still lie there. Only of a stall no more needs to be done. */
+static void hear_out(struct supervisor *s)
+{
+    struct pollfd fd = { .fd = s->child.channel, .events = POLLIN };
+    struct mg_word word;
+
+    if (fd.fd < 0 || poll(&fd, 1, 0) <= 0)
+        return;
+    (void)mg_binder_serve(fd.fd, s->table, false, &word);
+    if (word.note != MG_NOTE_STALLED)
+        (void)heed(s, &word);
+}
+
+/* Signals that came before the gateway took them end it as well. */
+static bool ended_as_told(const struct supervisor *s, int status)
+{
+    return s->is_stopping && WIFSIGNALED(status) && (WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGQUIT);
+}
+
 static void child_ended(struct supervisor *s, int status)
 {
-    bool blamed = blame_end(s, &s->child, status);
-    bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !blamed && (s->child.says_stopping || !s->was_ready);
-    bool is_over = clean || s->is_stopping || (!s->was_ready && !(blamed && s->quarantine.rules.crashes > 0));
+    bool blamed, clean, is_over;
 
+    hear_out(s);
+    blamed = blame_end(s, &s->child, status);
+    clean = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !blamed && (s->child.says_stopping || !s->was_ready);
+    is_over = clean || ended_as_told(s, status) || s->is_stopping || (!s->was_ready && !(blamed && s->quarantine.rules.crashes > 0));
+
+    s->successor_at_ms = 0; /* this one's end brings one */
     release(&s->child);
-    if (!clean && (s->was_ready || WIFSIGNALED(status)))
+    if (!clean && !ended_as_told(s, status) && (s->was_ready || WIFSIGNALED(status)))
         tell_end(status);
     if (!is_over) {
         plan_restart(s);
         return;
     }
-    s->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    s->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : ended_as_told(s, status) ? 0 : 1;
     s->is_stopping = true;
     check_done(s);
 }
@@ -284,6 +340,7 @@ static void forward(struct supervisor *s, int number, bool old_too)
 static void stop(struct supervisor *s, bool at_once)
 {
     s->is_stopping = true;
+    s->successor_at_ms = 0;
     forward(s, at_once ? SIGQUIT : SIGTERM, true);
     check_done(s);
 }
@@ -330,37 +387,15 @@ static void read_signals(struct supervisor *s)
 /* ---- questions of the children ---- */
 
 /* True in a child that has ended. */
-static bool heed(struct supervisor *s, const struct mg_word *word)
-{
-    switch (word->note) {
-    case MG_NOTE_READY:
-        s->was_ready = true;
-        mg_sockets_sweep(s->table);
-        for (int i = 0; i < s->old_n; i++)
-            kill(s->old[i].pid, SIGUSR2); /* hand over and drain; again is no harm */
-        break;
-    case MG_NOTE_STOPPING: s->child.says_stopping = true; break;
-    case MG_NOTE_RULES: s->quarantine.rules = word->rules; return false;
-    case MG_NOTE_RELEASED: (void)mg_quarantine_release(&s->quarantine, &word->blame); return false;
-    case MG_NOTE_STALLED:
-        count(s, &word->blame);
-        return !s->is_stopping && succeed(s);
-    default: break;
-    }
-    if (word->note)
-        mg_notify(word->note);
-    return false;
-}
-
-/* True in a child that has ended. */
 static bool answer(struct supervisor *s, struct process *p)
 {
     struct mg_word word;
     bool is_old = p != &s->child;
 
+    /* It is gone, and SIGCHLD will say so; or else it must not wait for an answer. What it said counts in any case. */
     if (mg_binder_serve(p->channel, s->table, is_old, &word) != 0) {
-        p->is_deaf = true; /* it is gone, and SIGCHLD will say so */
-        return false;
+        close(p->channel);
+        p->channel = -1;
     }
     return !is_old && heed(s, &word);
 }
@@ -369,6 +404,8 @@ static int wait_ms(const struct supervisor *s)
 {
     int64_t until = s->child.pid > 0 || s->is_stopping ? INT64_MAX : s->restart_at_ms, left;
 
+    if (s->successor_at_ms && s->successor_at_ms < until)
+        until = s->successor_at_ms;
     for (int i = 0; i < s->old_n; i++)
         until = s->old[i].kill_at_ms < until ? s->old[i].kill_at_ms : until;
     if (until == INT64_MAX)
@@ -379,7 +416,7 @@ static int wait_ms(const struct supervisor *s)
 
 static struct pollfd listen_to(const struct process *p)
 {
-    return (struct pollfd){ .fd = p->is_deaf ? -1 : p->channel, .events = POLLIN };
+    return (struct pollfd){ .fd = p->channel, .events = POLLIN };
 }
 
 /* True in a child that has ended. */
@@ -406,6 +443,8 @@ static bool turn(struct supervisor *s)
     end_late(s);
     if (s->child.pid == 0 && !s->is_stopping && !s->is_done && now_ms() >= s->restart_at_ms)
         return start_child(s);
+    if (s->successor_at_ms && s->child.pid > 0 && !s->is_stopping && now_ms() >= s->successor_at_ms)
+        return succeed(s);
     return false;
 }
 
