@@ -12,6 +12,7 @@ enum { MG_EXIT_OK = 0, MG_EXIT_FAILED = 1, MG_EXIT_USAGE = 2 };
 /* argv[0] is the command's name. */
 int mg_cmd_run(int argc, char **argv);
 int mg_cmd_reload(int argc, char **argv);
+int mg_cmd_release(int argc, char **argv);
 int mg_cmd_echo(int argc, char **argv);
 int mg_cmd_version(int argc, char **argv);
 int mg_cmd_trace(int argc, char **argv);

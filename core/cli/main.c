@@ -12,6 +12,7 @@ static const struct { const char *name; int (*run)(int argc, char **argv); const
     { "explain", mg_cmd_explain, "which route a request takes, why, and through which chain" },
     { "plugins", mg_cmd_plugins, "the plugins there are, with their fields" },
     { "reload", mg_cmd_reload, "have a running gateway load its config anew" },
+    { "release", mg_cmd_release, "let a plugin out of quarantine" },
     { "trace", mg_cmd_trace, "the chain as it ran, for a request or for those that pass" },
     { "new", mg_cmd_new, "write a plugin to begin with, its spec and its page" },
     { "test", mg_cmd_test, "run specs of plugins and of whole configs" },

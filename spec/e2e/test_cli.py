@@ -6,7 +6,7 @@ import pytest
 
 from harness import ROOT, Client, MOONGATE, answer, run
 
-COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "new", "test", "repl", "echo", "version"]
+COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "release", "new", "test", "repl", "echo", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -295,7 +295,7 @@ def test_the_metrics_of_the_plugin_are_explained(gateway, upstream):
     assert there <= explained, there - explained
 
 
-COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "test", "new", "repl", "trace", "record", "replay", "diff", "echo", "version"]
+COMMANDS = ["run", "check", "routes", "explain", "plugins", "reload", "release", "test", "new", "repl", "trace", "record", "replay", "diff", "echo", "version"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

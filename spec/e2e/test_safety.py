@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import CRASHES_ARE_OURS, IS_SANITIZED, ROOT, Ended, wait_for
+from harness import CRASHES_ARE_OURS, IS_SANITIZED, ROOT, Ended, run, wait_for
 
 C = """
 #include <moongate/plugin.h>
@@ -201,6 +201,30 @@ def test_an_operator_lets_it_in_again(misbehaving, tmp_path):
     assert crash(g) is None
     assert g.ask("GET", "/good").status == 200
     crash_until_out(g, 1)
+
+
+def test_the_command_lets_it_in_again(misbehaving, tmp_path):
+    build(tmp_path / "own", SEGV)
+    g = misbehaving("quarantine = { crashes = 1 },")
+    admin = f"127.0.0.1:{g.admin_port}"
+    done = run("release", "--admin", admin)
+    assert (done.returncode, "no plugin is in quarantine" in done.stderr) == (1, True), done.stderr
+    crash_until_out(g, 1)
+    done = run("release", "--admin", admin, "nobody")
+    assert (done.returncode, "nobody is not in quarantine" in done.stderr) == (1, True), done.stderr
+    assert run("release", "a b", "--admin", admin).returncode == 2
+    assert run("release").returncode == 2
+    assert g.ask("GET", "/bad").status == 503
+    build(tmp_path / "own", ";")
+    done = run("release", "bad", "--admin", admin)
+    assert (done.returncode, done.stdout) == (0, "ok: snapshot 2 is in force\n"), done.stderr
+    assert g.ask("GET", "/bad").status == 200
+    build(tmp_path / "own", SEGV)
+    assert g.reload().status == 200
+    crash_until_out(g, 1)
+    g.write(config(tmp_path / "own", g.upstream).replace('"/good"', '"good"'))
+    done = run("release", "--admin", admin)  # of all
+    assert done.returncode == 1 and "released, but the config was refused" in done.stderr and "gateway.lua" in done.stderr
 
 
 def test_crashes_long_apart_do_not_add_up(misbehaving, tmp_path):
