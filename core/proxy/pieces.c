@@ -155,6 +155,29 @@ void mg_pieces_request_body_set(struct mg_exchange *x, struct mg_head *out)
         out->framing = MG_BODY_STREAM;
 }
 
+bool mg_pieces_may_repeat_request(const struct mg_exchange *x)
+{
+    const struct mg_body *b = &x->body[MG_REQUEST];
+
+    if (b->waiting || (b->feed && !b->feed->file) || mg_decoding_of(b) || mg_pull_of(b))
+        return false;
+    if (x->req->framing == MG_BODY_NONE && !b->replaced)
+        return true;
+    return b->got_end && b->gather == MG_GATHER_DONE && b->whole_last &&
+           !mg_body_steps_between(x, MG_REQUEST, b->whole_at, MG_ENTRIES_MAX);
+}
+
+void mg_pieces_repeat_request(struct mg_exchange *x)
+{
+    struct mg_body *b = &x->body[MG_REQUEST];
+
+    b->ended = b->whole_out = false;
+    if (b->feed) {
+        b->feed->offset = 0;
+        b->feed->finished = false;
+    }
+}
+
 void mg_pieces_begin_request(struct mg_exchange *x)
 {
     struct mg_body *b = &x->body[MG_REQUEST];

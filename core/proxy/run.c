@@ -580,6 +580,7 @@ static void on_drain(struct mg_leg *leg)
         mg_client_wait(x->client, MG_CW_NOTHING);
     mg_pieces_request_flow(x); /* what the client still sends is waited for again */
     mg_pieces_response_flow(x);
+    mg_run(x);
     mg_run_leave(x);
 }
 

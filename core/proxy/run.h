@@ -41,6 +41,9 @@ void mg_pieces_response(struct mg_exchange *x, struct mg_str bytes, bool last);
 void mg_pieces_request_flow(struct mg_exchange *x);  /* pause or resume the client leg, as the state asks */
 void mg_pieces_response_flow(struct mg_exchange *x);
 void mg_pieces_begin_request(struct mg_exchange *x); /* the upstream is there: send what was gathered, let the rest flow */
+/* Can the request's body be sent once more, from its beginning? There is none, or it is kept whole, and no body step would see it twice. */
+bool mg_pieces_may_repeat_request(const struct mg_exchange *x);
+void mg_pieces_repeat_request(struct mg_exchange *x);
 void mg_pieces_begin_response(struct mg_exchange *x);
 void mg_pieces_feeds(struct mg_exchange *x);         /* those who make bodies may go on */
 void mg_pieces_wake(struct mg_exchange *x);          /* a body step that waited may go on */

@@ -303,7 +303,7 @@ int mg_up_send_head(struct mg_exchange *x)
 /* ---- failure --------------------------------------------------------------------------------------- */
 
 /* May the request be sent again on another connection (RFC 9110 9.2.2)? Only if a kept-alive connection
- * turned out dead before anything came back, the method may be repeated, and its body did not pass by. */
+ * turned out dead before anything came back, the method may be repeated, and its body is still there. */
 static bool may_retry(const struct mg_exchange *x, int error)
 {
     int m = x->req->method;
@@ -311,8 +311,8 @@ static bool may_retry(const struct mg_exchange *x, int error)
                       m == MG_M_DELETE;
 
     return x->upconn && x->upconn->is_reused && !x->was_retried && !x->res && x->state == MG_ST_RECEIVE &&
-           x->up->head_bytes_in == 0 && idempotent && x->req->framing == MG_BODY_NONE && !x->body[MG_REQUEST].replaced &&
-           !x->body[MG_REQUEST].waiting && error != MG_EPROTO && error != MG_ETIMEOUT && error != MG_ETOOBIG;
+           x->up->head_bytes_in == 0 && idempotent && mg_pieces_may_repeat_request(x) && error != MG_EPROTO &&
+           error != MG_ETIMEOUT && error != MG_ETOOBIG;
 }
 
 void mg_up_failed(struct mg_exchange *x, int error, const char *why)
@@ -334,7 +334,7 @@ void mg_up_failed(struct mg_exchange *x, int error, const char *why)
     if (retry) {
         x->was_retried = true;
         x->upstream_end_us = 0;
-        x->body[MG_REQUEST].ended = false;
+        mg_pieces_repeat_request(x);
         x->state = MG_ST_CONNECT;
         return;
     }

@@ -1,4 +1,5 @@
 """Upstreams that cannot be reached, or die: what is sent again, what follows, and what the client is told."""
+import gzip
 import json
 import socket
 import struct
@@ -48,6 +49,66 @@ def test_what_may_have_had_an_effect_is_not_sent_again(proxy, method, body):
     assert client.ask(target="/1").status == 200
     res = client.ask(method, "/2", body=body)
     assert (res.status, res.headers.get("x-moongate-error")) == (502, "reset")
+    assert [r.target for r in u.requests] == ["/1", "/2"]
+
+
+def dies_in_the_body(request, wire):
+    """As dies_when_reused, when it has read the beginning of the body."""
+    wire.count = getattr(wire, "count", 0) + 1
+    if wire.count > 1 and request.method == "PUT":
+        wire.exactly(5)
+        raise Ended()
+    wire.body(request)
+    return answer(body=b"ok")
+
+
+dies_in_the_body.reads_body = True
+
+KEPT = {
+    "gathered": "{ on_request = function(x) x.request:body() end }",
+    "by one that observes": '{ mode = "observe", on_request = function(x) x.request:body() end }',
+    "set": "{ on_request = function(x) x.request:set_body((x.request:body())) end }",
+    "walked through and set": "{ on_request = function(x) local t = {} for p in x.request:pieces() do t[#t + 1] = p end "
+                              "x.request:set_body(table.concat(t)) end }",
+    "spilled": "{ on_request = function(x) x.request:body{ spill = true } end }",
+    "gathered after a body step": "{ on_request_body = function(x) x.ctx.n = (x.ctx.n or 0) + 1 end }, { on_request = function(x) x.request:body() end }",
+}
+
+
+@pytest.mark.parametrize("handler", [dies_when_reused(), dies_in_the_body])
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_body_that_is_kept_whole_is_sent_again(proxy, kept, handler):
+    g, u = proxy(handler, plugins=KEPT[kept], top='limits = { buffered_body = "64k", body = "64m" },' if kept == "spilled" else
+                 'limits = { buffered_body = "64m", body = "64m" },')
+    client = g.client()
+    for n, body in enumerate([b"small", bytes(range(256)) * 20000]):
+        assert client.ask(target="/1").status == 200
+        before = len(u.requests)
+        assert client.ask("PUT", "/2", body=body).status == 200
+        sent = u.requests[before:]
+        assert [r.target for r in sent] == ["/2", "/2"] and sent[1].body == body
+    assert g.ask("GET", "/").status == 200
+
+
+def test_an_encoded_body_is_sent_again_whole(proxy):
+    g, u = proxy(dies_when_reused(), plugins='{ on_request = function(x) x.request:body() x.request:encode("gzip") end }')
+    client = g.client()
+    assert client.ask(target="/1").status == 200
+    assert client.ask("PUT", "/2", body=b"some text " * 1000).status == 200
+    assert [r.target for r in u.requests] == ["/1", "/2", "/2"] and gzip.decompress(u.last.body) == b"some text " * 1000
+
+
+@pytest.mark.parametrize("plugins", [
+    "",  # it passed by
+    "{ on_request = function(x) x.request:body() end, on_request_body = function(x) x.piece = x.piece:upper() end }",
+    "{ on_request = function(x) x.request:stream(function(out) out:write('made') end) end }",
+    "{ on_request = function(x) x.request:body{ limit = 1, over = 'skip' } end }",
+])
+def test_a_body_that_has_passed_by_is_not_sent_again(proxy, plugins):
+    g, u = proxy(dies_when_reused(), plugins=plugins)
+    client = g.client()
+    assert client.ask(target="/1").status == 200
+    assert client.ask("PUT", "/2", body=b"some").status == 502
     assert [r.target for r in u.requests] == ["/1", "/2"]
 
 
