@@ -56,6 +56,14 @@ local function tape_of(doc)
   return tape
 end
 
+-- Of a client that was gone before anybody asked there is none.
+local function address_of(client)
+  for _, name in ipairs { "peer", "ip" } do
+    if client[name] and client[name] ~= "" then return text_of(client[name]) end
+  end
+  return "127.0.0.1"
+end
+
 local function spec_of(doc, anywhere)
   local request, client = doc.request, doc.client
   local fields = fields_of(request.headers)
@@ -68,7 +76,7 @@ local function spec_of(doc, anywhere)
     id = text_of(doc.id), trace = 1, method = text_of(request.method), target = text_of(request.target), fields = fields,
     pieces = pieces_of(request, 0, request.broke_off), chunked = lookup(fields, "transfer-encoding") and 1 or 0,
     version = request.version, authority = authority, host = (name or authority):lower(), authority_port = tonumber(port),
-    port = tonumber(port) or (secure and 443 or 80), https = secure and 1 or 0, client = client.peer or client.ip or "127.0.0.1",
+    port = tonumber(port) or (secure and 443 or 80), https = secure and 1 or 0, client = address_of(client),
     client_port = client.port, tls = client.tls, cipher = client.cipher, sni = client.sni,
     trailer_fields = request.trailers and fields_of(request.trailers), upstream = upstream_of(doc),
     leaves_after_ms = doc.failure == "client_left" and ms(doc.took_us) or nil,

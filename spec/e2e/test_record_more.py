@@ -1,4 +1,5 @@
 """Record and replay of chains that ask Redis, names, threads and stores, that redirect, generate, spill, count and wait."""
+import socket
 import subprocess
 import threading
 
@@ -163,6 +164,21 @@ def test_several_workers_record_into_one_file(recorded):
     g, docs, file = recorded(chain, requests, workers=3)
     assert len(docs) == 120
     same(g, file, 120)
+
+
+def test_clients_of_a_unix_socket_come_again(gateway, upstream, tmp_path):
+    u = upstream()
+    path = tmp_path / "gateway.sock"
+    g = gateway(f'return {{ listen = {{ "127.0.0.1:0", "unix:{path}" }}, admin = "127.0.0.1:0", routes = {{ {{ "all", path = "/*", upstream = "{u.url}" }} }} }}')
+    r = Recorder(g, tmp_path / "recording")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        s.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        while s.recv(1000):
+            pass
+    docs = r.end()
+    assert [d["client"]["ip"] for d in docs] == ["unix:"]
+    same(g, r.file, 1)
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------
