@@ -42,6 +42,7 @@ struct mg_op {
     struct mg_timer timer;          /* of a sleep */
     const struct mg_op_kind *kind;  /* exchange/outside.h; NULL: nobody outside is asked */
     bool is_simulated;              /* its answer comes from x->outside */
+    bool is_resumed;                /* mg_resume ends it: whoever does the work has nothing that refers to the op itself */
     void *arg;
 };
 

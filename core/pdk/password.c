@@ -178,6 +178,7 @@ int mg_password_verify(struct mg_x *h, const char *encoded, size_t encoded_n, co
         mg_free(j);
         return op->id;
     }
+    op->is_resumed = true;
     mg_list_init(&j->node);
     j->h = h;
     j->op = op->id;

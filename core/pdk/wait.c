@@ -47,7 +47,10 @@ int mg_op_new(struct mg_x *h)
     if (rc)
         return rc;
     op = mg_op_start(x, NULL);
-    return op ? op->id : MG_ENOMEM;
+    if (!op)
+        return MG_ENOMEM;
+    op->is_resumed = true;
+    return op->id;
 }
 
 struct resume { struct mg_x *h; int op, status; };
@@ -59,7 +62,7 @@ static int resume_here(struct mg_x *h, int id, int status)
 
     if (!x)
         return MG_EENDED;
-    if (!op || op->has_ended)
+    if (!op || !op->is_resumed || op->has_ended)
         return MG_ENOENT;
     mg_op_end(op, status);
     return 0;

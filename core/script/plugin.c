@@ -384,6 +384,9 @@ int mg_script_inline(struct mg_script *s, const struct mg_value *v, const struct
             *(key.p[0] == 'n' ? &p->plugin.needs : &p->plugin.provides) = list;
             continue;
         }
+        if (phase < 0 && is_known(key))
+            return mg_fail(err, MG_ECONF, "a table of phase functions has no \"%.*s\": that is for a plugin in a file of its own",
+                           (int)key.n, key.p);
         if (phase < 0)
             return unknown(err, MG_STR("a table of phase functions"), key);
         if (v->members[i].value->kind != MG_V_FUNCTION)

@@ -458,7 +458,8 @@ int mg_sleep(struct mg_x *x, int64_t ms);
  * MG_EINVAL unknown form, MG_EBUSY too many waiting. */
 int mg_password_verify(struct mg_x *x, const char *encoded, size_t encoded_n, const char *password, size_t password_n);
 /* End the operation `op`, numbered by mg_op_new, with `status`: on_wake is called on the
- * exchange's worker. From any thread; harmless when late. */
+ * exchange's worker. From any thread; harmless when late. MG_ENOENT (on the worker's own thread): no
+ * operation of mg_op_new under way has that number; a sleep or a request is not ended by it. */
 int mg_op_new(struct mg_x *x);
 int mg_resume(struct mg_x *x, int op, int status);
 /* Give an operation up: its on_wake will not come. */

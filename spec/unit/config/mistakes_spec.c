@@ -80,7 +80,7 @@ static const char many[] =
     "    { path = \"/e\", client = \"300.0.0.1\", scheme = \"htps\" },\n"
     "    { \"f\", path = \"/f\", plugins = { { \"rate-limit\", limit = 5, window = \"1s\", by = \"consumer\" } } },\n"
     "    { \"g\", path = \"/f\" },\n"
-    "    { \"h\", path = \"/h\", plugins = { { \"key-auth\", when = true, on_eror = \"continue\" }, { on_requst = function() end } } },\n"
+    "    { \"h\", path = \"/h\", plugins = { { \"key-auth\", when = true, on_eror = \"continue\" }, { on_requst = function() end }, { on_worker = function() end } } },\n"
     "  },\n"
     "}\n";
 
@@ -125,7 +125,8 @@ static void every_mistake_is_told_in_one_run(void **state)
     assert_told(34, "routes.h.plugins[1].when: expected a function; found true");
     assert_told(34, "routes.h.plugins[1].on_eror: unknown key; did you mean \"on_error\"?");
     assert_told(34, "routes.h.plugins[2]: a table of phase functions: unknown key \"on_requst\"");
-    assert_int_equal(build.mistakes_n, 36);
+    assert_told(34, "routes.h.plugins[3]: a table of phase functions has no \"on_worker\": that is for a plugin in a file of its own");
+    assert_int_equal(build.mistakes_n, 37);
     assert_null(strstr(build.mistakes, "k-4")); /* keys are secret */
     forget();
 }

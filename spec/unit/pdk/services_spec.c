@@ -183,6 +183,13 @@ static enum mg_verdict finish(struct mg_x *x, void *self, void *local, int op, i
 static const struct mg_plugin waiter = { .abi = MG_PLUGIN_ABI, .size = sizeof waiter, .name = "waiter", .on_request = begin, .on_wake = finish };
 
 static int sleep_20(struct mg_x *x) { return mg_sleep(x, 20); }
+static int sleep_resumed(struct mg_x *x)
+{
+    int op = mg_sleep(x, 1);
+
+    assert_int_equal(mg_resume(x, op, 7), MG_ENOENT); /* its timer would be left behind */
+    return op;
+}
 static int sleep_negative(struct mg_x *x) { return mg_sleep(x, -1); }
 static int verify(struct mg_x *x) { return mg_password_verify(x, encoded, strlen(encoded), password, strlen(password)); }
 static int resumed_first(struct mg_x *x)
@@ -254,6 +261,8 @@ static void resuming_works_before_waiting_and_from_any_thread(void **state)
     wait_for(f, resumed_far);
     assert_int_equal(ended_status, 9);
     pthread_join(helper, NULL);
+    wait_for(f, sleep_resumed);
+    assert_int_equal(ended_status, 0);
 }
 
 static void a_cancelled_operation_does_not_come_back(void **state)
