@@ -37,7 +37,7 @@ struct mg_chain_entry {
     struct mg_str file; int line;   /* where the config has it */
 };
 /* What runs of an entry outside of the phases, where `running_phase` stands for a crash report. */
-enum mg_at { MG_AT_CREATE = 100, MG_AT_WORKER_CREATE, MG_AT_WORKER_DESTROY };
+enum mg_at { MG_AT_CREATE = 100, MG_AT_WORKER_CREATE, MG_AT_WORKER_DESTROY, MG_AT_LOAD };
 /* The entry that a thread without a worker calls (the builder); entry NULL: none. */
 struct mg_calling { const struct mg_chain_entry *entry; int phase; };
 extern _Thread_local struct mg_calling mg_calling;

@@ -42,7 +42,7 @@ static bool is_distrusted(const struct mg_making *m, const struct mg_found_plugi
     return false;
 }
 
-int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, const struct mg_plugin **out, struct mg_error *err)
+static int find_plugin(struct mg_making *m, struct mg_str name, bool sandbox, const struct mg_plugin **out, struct mg_error *err)
 {
     struct mg_found_plugin found = { 0 };
     int rc = mg_registry_find(m->s->registry, name, &found, err);
@@ -59,6 +59,18 @@ int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, cons
         return mg_fail(err, MG_ECONF, "%.*s is written in C: there is no sandbox for that", (int)name.n, name.p);
     *out = found.plugin;
     return 0;
+}
+
+int mg_making_plugin(struct mg_making *m, struct mg_str name, bool sandbox, const struct mg_plugin **out, struct mg_error *err)
+{
+    int rc = mg_make_load(m, name, out);
+
+    if (rc != 0)
+        return rc;
+    if (!*out)
+        rc = find_plugin(m, name, sandbox, out, err);
+    mg_make_loaded();
+    return rc;
 }
 
 /* The keys of entry_fields out of v, checked. */
@@ -243,7 +255,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
         return MG_ENOMEM;
     if (!e->plugin)
         return 0;
-    if (!is_inline)
+    if (!is_inline && !mg_make_is_unloadable(e->plugin))
         check_conf(m, e->plugin, v);
     if (e->plugin->on_rewrite && route.n && !m->any_phase && !mg_script_is_kong(e->plugin)) /* one of Kong's has it called in the global chain alone */
         mg_check_add(&m->check, v, "%s acts before a route is known (on_rewrite): it belongs into the global chain", e->plugin->name);
@@ -261,7 +273,7 @@ static int make_entry(struct mg_making *m, struct mg_value *v, struct mg_str rou
     e->line = v->line;
     if (m->check.n != before)
         return 0;
-    rc = mg_make_quarantine(m, e, v, is_inline);
+    rc = mg_make_is_unloadable(e->plugin) ? mg_make_unloadable(m, e) : mg_make_quarantine(m, e, v, is_inline);
     if (rc == 0 && e->is_out) {
         rc = keep_entry(m, e);
         *made = rc == 0;

@@ -37,6 +37,12 @@ int mg_make_consumers(struct mg_making *m, const struct mg_value *map);
 /* The chain of a list node (may be NULL), appended to the n entries already in `entries` (room for MG_ENTRIES_MAX).
  * *whole: every entry could be made. */
 int mg_make_entries(struct mg_making *m, struct mg_value *list, struct mg_str route, struct mg_chain_entry **entries, int *n, bool *whole);
+/* Around the loading of a plugin: until mg_make_loaded a crash is its own. *out: NULL, or a stand-in: it is not to be loaded. */
+int mg_make_load(struct mg_making *m, struct mg_str name, const struct mg_plugin **out);
+void mg_make_loaded(void);
+/* Is it such a stand-in? Then its entry becomes one that is out. */
+bool mg_make_is_unloadable(const struct mg_plugin *p);
+int mg_make_unloadable(struct mg_making *m, struct mg_chain_entry *e);
 /* An entry that is whole but for its instance: its digests; when it is in quarantine, another plugin in the place of its own. 0 or MG_ENOMEM. */
 int mg_make_quarantine(struct mg_making *m, struct mg_chain_entry *e, const struct mg_value *conf, bool is_inline);
 /* A plugin by name, loaded; in a sandbox when that is asked for or the config's `sandbox` says so. 0, MG_ECONF with err, MG_ENOMEM. */

@@ -33,6 +33,7 @@ static void put(struct text *t, struct mg_str s)
 static struct mg_str phase_name(int phase)
 {
     switch (phase) {
+    case MG_AT_LOAD: return MG_STR("load");
     case MG_AT_CREATE: return MG_STR("create");
     case MG_AT_WORKER_CREATE: return MG_STR("worker_create");
     case MG_AT_WORKER_DESTROY: return MG_STR("worker_destroy");
@@ -70,8 +71,10 @@ size_t mg_running_describe(const struct mg_worker *w, char *out, size_t room)
     put(&t, mg_str_c(r.entry->plugin->name));
     put(&t, MG_STR(", phase "));
     put(&t, phase_name(r.phase));
-    put(&t, MG_STR(", route "));
-    put(&t, route_of(w, r.entry));
+    if (r.phase != MG_AT_LOAD) {
+        put(&t, MG_STR(", route "));
+        put(&t, route_of(w, r.entry));
+    }
     *t.at = '\0';
     return (size_t)(t.at - out);
 }

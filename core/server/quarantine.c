@@ -12,6 +12,8 @@ void mg_quarantine_init(struct mg_quarantine *q)
 
 static bool is_whole(const struct mg_blame *b) { return !b->entry[0] && !b->route[0]; }
 
+static bool is_load(const struct mg_blame *b) { return strcmp(b->entry, MG_BLAME_LOAD) == 0 && !b->route[0]; }
+
 static bool same(const struct mg_blame *a, const struct mg_blame *b)
 {
     return strcmp(a->plugin, b->plugin) == 0 && strcmp(a->entry, b->entry) == 0 && strcmp(a->route, b->route) == 0;
@@ -67,10 +69,10 @@ static bool whole_plugin(struct mg_quarantine *q, const struct mg_blame *b, int6
     struct mg_blame whole = *b;
     int n = 0;
 
-    if (strcmp(b->plugin, "inline") == 0 || is_whole(b))
+    if (strcmp(b->plugin, "inline") == 0 || is_whole(b) || is_load(b))
         return false;
     for (int i = 0; i < q->n; i++)
-        if (strcmp(q->all[i].blame.plugin, b->plugin) == 0)
+        if (strcmp(q->all[i].blame.plugin, b->plugin) == 0 && !is_load(&q->all[i].blame))
             n += within(&q->all[i], now_ms - q->rules.window_ms);
     if (n < 2 * q->rules.crashes)
         return false;
@@ -123,7 +125,7 @@ bool mg_quarantine_find(struct mg_quarantine *q, const struct mg_blame *who, str
     pthread_mutex_lock(&q->lock);
     for (int i = 0; i < q->n && !found; i++) {
         struct mg_suspect *s = &q->all[i];
-        bool whole = is_whole(&s->blame) && strcmp(s->blame.plugin, who->plugin) == 0;
+        bool whole = !is_load(who) && is_whole(&s->blame) && strcmp(s->blame.plugin, who->plugin) == 0;
 
         if (!whole && !same(&s->blame, who))
             continue;
@@ -176,5 +178,5 @@ bool mg_quarantine_at(struct mg_quarantine *q, int i, struct mg_suspect *out)
 void mg_blame_text(const struct mg_blame *b, char *out, size_t room)
 {
     snprintf(out, room, "plugin %s%s%s%s%s", b->plugin, b->phase[0] ? ", phase " : "", b->phase,
-             is_whole(b) ? "" : ", route ", is_whole(b) ? "" : b->route[0] ? b->route : "(the global chain)");
+             is_whole(b) || is_load(b) ? "" : ", route ", is_whole(b) || is_load(b) ? "" : b->route[0] ? b->route : "(the global chain)");
 }

@@ -29,6 +29,10 @@ struct mg_blame {
     uint64_t file;              /* of the file alone */
 };
 
+/* The entry of a blame for what a plugin does while it is loaded, before it has entries: a script's own code, a constructor. Its digest
+ * is another one (no byte was read yet), so that it goes by itself. */
+#define MG_BLAME_LOAD "(load)"
+
 /* What the config in force says. */
 struct mg_quarantine_rules {
     int32_t crashes;            /* 0: nobody is ever left out */

@@ -266,6 +266,66 @@ def test_a_crash_in_the_making_of_an_instance_is_quarantined_even_at_the_start(m
     assert g.ask("GET", "/good").status == 200
 
 
+LOADS = {  # what crashes before the plugin has an entry
+    "a script": lambda folder: (folder.mkdir(exist_ok=True), (folder / "bad.lua").write_text(
+        'require("ffi").cast("int *", 8)[0] = 1\nreturn { name = "bad", on_request = function() end }')),
+    "a constructor": lambda folder: build(folder, ";", globals_=f"__attribute__((constructor)) static void begin(void) {{ {SEGV} }}"),
+}
+
+
+def mend(folder, name):
+    if name == "a script":
+        lua(folder, "return nil")
+    else:
+        build(folder, ";")
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_a_plugin_that_crashes_while_it_is_loaded_keeps_no_gateway_from_its_start(misbehaving, tmp_path, name):
+    LOADS[name](tmp_path / "own")
+    g = misbehaving()
+    log = g.log()
+    assert len(re.findall("crash: SIGSEGV in plugin bad, phase load\n", log)) == 3
+    assert [int(ms) for ms in re.findall(r"starting the gateway process again in (\d+) ms", log)] == [0, 100, 200]
+    assert "plugin bad crashes while it is loaded" in log
+    res = g.ask("GET", "/bad")
+    assert (res.status, res.headers.get("x-moongate-error")) == (503, "plugin_quarantined")
+    assert g.ask("GET", "/good").status == 200
+    assert [(s["plugin"], s["phase"], s["cause"], s["crashes"], s["quarantined"]) for s in g.status()["crashes"]] == [
+        ("bad", "load", "SIGSEGV", 3, True)]
+    assert g.reload().status == 200 and g.ask("GET", "/bad").status == 503
+    mend(tmp_path / "own", name)
+    assert g.reload().status == 200
+    assert g.ask("GET", "/bad").status == 200
+    assert g.status()["crashes"] == []
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_a_plugin_that_crashes_in_a_reload_is_left_out_and_the_rest_is_served(misbehaving, tmp_path, name):
+    mend(tmp_path / "own", name)
+    g = misbehaving()
+    assert g.ask("GET", "/bad").status == 200
+    LOADS[name](tmp_path / "own")
+    try:
+        g.reload()
+    except (Ended, OSError):
+        pass
+    g.wait_log("plugin bad crashes while it is loaded")
+    assert g.ask("GET", "/good").status == 200  # asked of the same socket: none was refused
+    assert g.ask("GET", "/bad").status == 503
+    assert len(re.findall("crash: SIGSEGV in plugin bad, phase load\n", g.log())) == 3
+    mend(tmp_path / "own", name)
+    assert g.admin("POST", "/release?plugin=bad").status == 200
+    assert g.ask("GET", "/bad").status == 200
+
+
+def test_an_entry_that_may_fail_goes_on_without_a_plugin_that_cannot_be_loaded(misbehaving, tmp_path):
+    LOADS["a constructor"](tmp_path / "own")
+    g = misbehaving("quarantine = { crashes = 3 },", entry='{ "bad", anything = 1, on_error = "continue" }')
+    assert g.ask("GET", "/bad").status == 200
+    assert "it is passed over" in g.log()
+
+
 @pytest.mark.parametrize("start", ["on_worker = function() mg.timer.after(50, work) end, on_request = function() end",
                                    "on_request = function(x) mg.spawn(work) end"])
 def test_a_crash_in_a_task_or_a_timer_is_its_entrys(misbehaving, tmp_path, start):
