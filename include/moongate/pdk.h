@@ -230,7 +230,7 @@ int mg_respond_error(struct mg_x *x, int status, const char *detail, size_t deta
  * on_response. Phases of mg_body_get, mg_body_plain, mg_body_write, mg_body_room, mg_body_finish,
  * mg_body_length: all but on_task. Phases of mg_piece_get, mg_piece_last, mg_piece_set: on_request_body,
  * on_response_body. Phases of mg_body_resize: on_rewrite, on_request, on_response. Phases of mg_body_decode, mg_body_pull: on_request, on_response. Phases of mg_body_encode: on_rewrite,
- * on_request, on_response. Phases of mg_body_next: on_request, on_response. Phases of mg_body_next_get: all but on_task. */
+ * on_request, on_response. Phases of mg_body_next: on_request, on_response, on_stream. Phases of mg_body_next_get: all but on_task. */
 
 /* A plugin that implements on_request_body or on_response_body sees each piece as it passes. One
  * that needs a body whole asks for it in on_request or on_response with mg_body_read, returns

@@ -71,7 +71,7 @@ local known = {}
 for _, f in ipairs(functions) do known[f.name] = f end
 
 local phase_names = { "on_rewrite", "on_request", "on_request_body", "on_response", "on_response_body", "on_log" }
-local is_phase = { on_task = true }
+local is_phase = { on_task = true, on_stream = true }
 for _, p in ipairs(phase_names) do is_phase[p] = true end
 
 -- What the contracts say: name -> { phase = true }.
@@ -153,6 +153,12 @@ local alone = { mg_respond = true, mg_respond_error = true }
 local function run_in(f, side, phases, results)
   local handlers = {}
   for _, p in ipairs(phases) do
+    if p == "on_stream" then
+      handlers.on_request = function(x)
+        x.request:stream(function() results.on_stream = tonumber(call(f, x, side)) end)
+      end
+      break
+    end
     handlers[p == "on_task" and "on_request" or p] = function(x)
       if p == "on_task" or p == "on_request" and #phases > 1 then
         mg.spawn(function() results.on_task = tonumber(call(f, host.here(), side)) end)
@@ -171,6 +177,7 @@ local function results_of(f, side)
     for phase in pairs(is_phase) do run_in(f, side, { phase }, results) end
   else
     run_in(f, side, phase_names, results)
+    run_in(f, side, { "on_stream" }, results)
   end
   keep = {}
   return results
