@@ -79,7 +79,7 @@ local function spec_of(doc, anywhere)
     port = tonumber(port) or (secure and 443 or 80), https = secure and 1 or 0, client = address_of(client),
     client_port = client.port, tls = client.tls, cipher = client.cipher, sni = client.sni,
     trailer_fields = request.trailers and fields_of(request.trailers), upstream = upstream_of(doc),
-    leaves_after_ms = doc.failure == "client_left" and ms(doc.took_us) or nil,
+    leaves_after_ms = doc.failure == "client_left" and (doc.took_us or 0) / 1000 or nil,
     listener = not anywhere and doc.listener or nil, secret = names,
   }
 end
