@@ -1,6 +1,6 @@
 /* Each library behind one function: a stage takes bytes from `in` and puts text into `out`. */
 #include "http/coding.h"
-#include "base/alloc.h"
+#include "http/coding_memory.h"
 
 #include <brotli/decode.h>
 #include <zlib.h>
@@ -27,22 +27,6 @@ struct mg_decoder {
     int error;
     struct stage stages[MG_CODINGS_MAX];  /* [0] reads the caller's bytes */
 };
-
-static void *z_alloc(void *arg, unsigned n, unsigned size)
-{
-    (void)arg;
-    return mg_calloc(n, size);
-}
-static void z_free(void *arg, void *p)
-{
-    (void)arg;
-    mg_free(p);
-}
-static void *br_alloc(void *arg, size_t n)
-{
-    (void)arg;
-    return mg_malloc(n);
-}
 
 /* ---- which ---- */
 

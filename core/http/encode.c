@@ -1,6 +1,6 @@
 /* encode.c - content codings put on, and who takes them. */
 #include "http/coding.h"
-#include "base/alloc.h"
+#include "http/coding_memory.h"
 
 #include <brotli/encode.h>
 #include <zlib.h>
@@ -72,22 +72,6 @@ bool mg_coding_accepted(struct mg_str accept, enum mg_coding coding)
 }
 
 /* ---- the libraries ---- */
-
-static void *z_alloc(void *arg, unsigned n, unsigned size)
-{
-    (void)arg;
-    return mg_calloc(n, size);
-}
-static void z_free(void *arg, void *p)
-{
-    (void)arg;
-    mg_free(p);
-}
-static void *br_alloc(void *arg, size_t n)
-{
-    (void)arg;
-    return mg_malloc(n);
-}
 
 static bool open_brotli(struct mg_encoder *e)
 {
