@@ -39,6 +39,20 @@ char *mg_cli_admin(const struct mg_command *about, const char *path)
     return text;
 }
 
+char *mg_cli_gateway(struct mg_cli *cli, const struct mg_command *about, const char *options)
+{
+    const char *admin = mg_cli_text(cli, "admin"), *config = mg_cli_text(cli, "config");
+
+    cli->exit_code = MG_EXIT_FAILED;
+    if (admin)
+        return strdup(admin);
+    if (config)
+        return mg_cli_admin(about, config);
+    mg_cli_fail(about, "which gateway? (%s)", options);
+    cli->exit_code = MG_EXIT_USAGE;
+    return NULL;
+}
+
 /* ---- connecting ------------------------------------------------------------------------------------ */
 
 /* A signal came while it connected: that goes on. */

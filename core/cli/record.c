@@ -194,7 +194,7 @@ static int begin(const struct mg_cli *cli, struct run *r)
 int mg_cmd_record(int argc, char **argv)
 {
     struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    const char *config, *output, *seconds;
+    const char *output, *seconds;
     struct run r = { .fd = STDOUT_FILENO, .more = true };
     struct mg_cli cli;
     char *address;
@@ -202,16 +202,11 @@ int mg_cmd_record(int argc, char **argv)
 
     if (mg_cli_parse(&cli, &about, argc, argv))
         return cli.exit_code;
-    config = mg_cli_text(&cli, "config");
     output = mg_cli_text(&cli, "output");
     seconds = mg_cli_text(&cli, "seconds");
-    if (!config && !mg_cli_text(&cli, "admin")) {
-        mg_cli_fail(&about, "which gateway? (-c or --admin)");
-        return MG_EXIT_USAGE;
-    }
-    address = mg_cli_text(&cli, "admin") ? strdup(mg_cli_text(&cli, "admin")) : mg_cli_admin(&about, config);
+    address = mg_cli_gateway(&cli, &about, "-c or --admin");
     if (!address)
-        return MG_EXIT_FAILED;
+        return cli.exit_code;
     if (output && (r.fd = open(output, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0) {
         free(address);
         return mg_cli_fail(&about, "%s: %s", output, strerror(errno));

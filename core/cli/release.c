@@ -49,29 +49,21 @@ static int ask(const char *address, const char *plugin)
 
 int mg_cmd_release(int argc, char **argv)
 {
-    const char *config, *admin, *plugin;
+    const char *plugin;
     struct mg_cli cli;
     char *address;
     int code;
 
     if (mg_cli_parse(&cli, &about, argc, argv))
         return cli.exit_code;
-    config = mg_cli_text(&cli, "config");
-    admin = mg_cli_text(&cli, "admin");
     plugin = cli.rest_n ? cli.rest[0] : NULL;
     if (plugin && !is_name(plugin)) {
         mg_cli_fail(&about, "\"%s\" is no name of a plugin", plugin);
         return MG_EXIT_USAGE;
     }
-    if (admin)
-        return ask(admin, plugin);
-    if (!config) {
-        mg_cli_fail(&about, "which gateway? (-c or --admin)");
-        return MG_EXIT_USAGE;
-    }
-    address = mg_cli_admin(&about, config);
+    address = mg_cli_gateway(&cli, &about, "-c or --admin");
     if (!address)
-        return MG_EXIT_FAILED;
+        return cli.exit_code;
     code = ask(address, plugin);
     free(address);
     return code;

@@ -55,27 +55,19 @@ static int ask(const char *address)
 
 int mg_cmd_reload(int argc, char **argv)
 {
-    const char *config, *admin, *pid_file;
+    const char *pid_file;
     struct mg_cli cli;
     char *address;
     int code;
 
     if (mg_cli_parse(&cli, &about, argc, argv))
         return cli.exit_code;
-    config = mg_cli_text(&cli, "config");
-    admin = mg_cli_text(&cli, "admin");
     pid_file = mg_cli_text(&cli, "pid-file");
-    if (admin)
-        return ask(admin);
-    if (pid_file)
+    if (pid_file && !mg_cli_text(&cli, "admin"))
         return signal_process(pid_file);
-    if (!config) {
-        mg_cli_fail(&about, "which gateway? (-c, --admin or --pid-file)");
-        return MG_EXIT_USAGE;
-    }
-    address = mg_cli_admin(&about, config);
+    address = mg_cli_gateway(&cli, &about, "-c, --admin or --pid-file");
     if (!address)
-        return MG_EXIT_FAILED;
+        return cli.exit_code;
     code = ask(address);
     free(address);
     return code;

@@ -9,7 +9,7 @@ enum {
     STEP_US = 100,           /* of a turn */
     IDLE_US = 400,
     HURRY_US = 800,          /* near the bound, after a handler */
-    DUE_BYTES = 8 << 10,    /* allocated between two steps */
+    DUE_BYTES = 8 << 10,     /* allocated between two steps */
     STEPS_A_DUE = 48,        /* LuaJIT's steps for those: 2 KB each, so six bytes are looked at for one allocated */
     SLACK_BYTES = 1 << 20,   /* a small heap is not worth a cycle */
     LET_GO_BYTES = 8 << 20,
